@@ -1,0 +1,28 @@
+# One target per thing a contributor does.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help setup demo test lint types bench clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/ready  ## make .venv and install everything, Node parts too; does nothing when up to date
+
+$(VENV)/ready: requirements.lock pyproject.toml devstack/setup.sh devstack/package-lock.json tests/node/package-lock.json
+	@PYTHON=$(PYTHON) sh devstack/setup.sh
+	@touch $@
+
+test: setup  ## run every test
+	$(BIN)/pytest
+
+lint: setup  ## style and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## strict type check
+	$(BIN)/mypy
+
+clean:  ## remove what setup and the devstack made
+	rm -rf $(VENV) .rowcast devstack/node_modules tests/node/node_modules
