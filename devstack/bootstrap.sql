@@ -16,4 +16,7 @@ alter default privileges in schema public grant all on tables to anon, authentic
 alter default privileges in schema public grant all on functions to anon, authenticated, service_role;
 alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
 
+create schema auth;
+grant usage on schema auth to anon, authenticated, service_role;
+
 create publication supabase_realtime;

@@ -1,0 +1,147 @@
+"""Supabase Lite (npm ``@supabase/lite``): REST, Auth and Studio on a PostgreSQL of ours.
+
+Lite reads a configuration of its own, whose keys are not the Supabase CLI's. So it gets a generated directory, in
+which the project's migrations are linked; nothing of it shows in the project's ``supabase/``.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from devstack.errors import DevstackError
+
+NODE_MAJOR = 20
+PACKAGES = Path(__file__).parent / "node_modules"
+PROGRAM = PACKAGES / "@supabase" / "lite" / "dist" / "cli" / "index.js"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The API keys and the secret that signs access tokens."""
+
+    publishable: str
+    secret: str
+    jwt_secret: str
+
+
+def find_node() -> str:
+    """The path of a Node.js that can run Lite: the one on PATH, or the one `make setup` put beside our Python."""
+    beside_python = Path(sys.executable).parent
+    found = []
+    for node in (shutil.which("node"), shutil.which("node", path=str(beside_python))):
+        if node is None:
+            continue
+        said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+        if said.startswith("v") and int(said[1:].split(".")[0]) >= NODE_MAJOR:
+            return node
+        found.append(f"{node} is {said or 'broken'}")
+    raise DevstackError(
+        f"The devstack needs Node.js {NODE_MAJOR} or newer ({'; '.join(found) or 'none found'}). "
+        "Install it, or run `make setup`, which brings one."
+    )
+
+
+class Lite:
+    """One Supabase Lite, configured in ``directory``/lite and listening on 127.0.0.1:``port``."""
+
+    def __init__(self, directory: Path, port: int, database_url: str, keys: Keys, migrations: Path) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._root = directory.resolve() / "lite"
+        self._database_url = database_url
+        self._keys = keys
+        self._migrations = migrations
+        self._process: asyncio.subprocess.Process | None = None
+        self.log = directory.resolve() / "lite.log"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def configure(self) -> None:
+        """Writes Lite's configuration, readable by its owner alone (it holds the keys)."""
+        config = {
+            "api": {"port": self.port},
+            "db": {"driver": "postgres", "url": self._database_url},
+            "db.seed": {"sql_paths": []},
+            "auth": {
+                "enabled": True,
+                "jwt_secret": self._keys.jwt_secret,
+                "jwt_expiry": 3600,
+                "enable_signup": True,
+                "publishable_key": self._keys.publishable,
+                "secret_key": self._keys.secret,
+            },
+            "auth.email": {"enable_confirmations": False},
+        }
+        folder = self._root / "supabase"
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / "migrations"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._migrations.resolve())
+        path = folder / "config.toml"
+        path.touch(mode=0o600)
+        path.write_text(
+            "\n".join(
+                f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+                for section, values in config.items()
+            )
+        )
+
+    async def migrate(self) -> None:
+        """Applies the migrations that the database has not had yet."""
+        process = await self._spawn("migration", "up")
+        if await process.wait() != 0:
+            raise DevstackError(f"A migration failed: {self._complaint()} (all of it: {self.log})")
+
+    async def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        # Without --no-admin a request that brings no key would act as the service role.
+        self._process = await self._spawn("start", "--no-admin", "--host", "127.0.0.1")
+        async with aiohttp.ClientSession() as session:
+            while self._process.returncode is None:
+                try:
+                    async with session.get(f"{self.url}/auth/v1/health"):
+                        return
+                except aiohttp.ClientConnectionError:
+                    await asyncio.sleep(0.02)
+        raise DevstackError(f"Supabase Lite did not start: {self._complaint()} (all of it: {self.log})")
+
+    async def wait(self) -> int:
+        """Returns the server's exit status once it has ended."""
+        if self._process is None:
+            raise DevstackError("Supabase Lite was not started.")
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), timeout=5)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _spawn(self, *arguments: str) -> asyncio.subprocess.Process:
+        if not PROGRAM.exists():
+            raise DevstackError("Supabase Lite is not installed: run `make setup`.")
+        with self.log.open("w") as log:
+            return await asyncio.create_subprocess_exec(
+                find_node(), str(PROGRAM), "--no-telemetry", *arguments,
+                cwd=self._root, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                # A session of its own: Ctrl-C in a terminal reaches the devstack alone, which stops its parts in order.
+                start_new_session=True, env={**os.environ, "NO_COLOR": "1", "DO_NOT_TRACK": "1"},
+            )  # fmt: skip
+
+    def _complaint(self) -> str:
+        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
+        told = [line for line in lines if "rror" in line] or [line for line in lines if line]
+        return told[-1] if told else "no message"
