@@ -67,7 +67,7 @@ class Lite:
 
     def configure(self) -> None:
         """Writes Lite's configuration, readable by its owner alone (it holds the keys)."""
-        config = {
+        config: dict[str, dict[str, object]] = {
             "api": {"port": self.port},
             "db": {"driver": "postgres", "url": self._database_url},
             "db.seed": {"sql_paths": []},

@@ -1,0 +1,64 @@
+"""``python -m devstack``: the devstack alone, without the service, in the foreground.
+
+Prints its addresses and keys as NAME=value lines and an empty line once everything is up; SIGINT or SIGTERM ends it.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from devstack.errors import DevstackError
+from devstack.stack import Devstack
+
+
+def environment(stack: Devstack) -> dict[str, str]:
+    """What a program needs to know to work with a running devstack."""
+    keys = stack.state.keys
+    return {
+        "SUPABASE_URL": stack.supabase_url,
+        "SUPABASE_PUBLISHABLE_KEY": keys.publishable,
+        "SUPABASE_SECRET_KEY": keys.secret,
+        "SUPABASE_JWT_SECRET": keys.jwt_secret,
+        # Supabase Lite's access tokens name no issuer.
+        "SUPABASE_JWT_ISSUER": "",
+        "DATABASE_URL": stack.database_url,
+        "STUDIO_URL": stack.studio_url,
+    }
+
+
+async def run(directory: Path, project: Path, ports: dict[str, int]) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with Devstack(directory, project, ports) as stack:
+        for name, value in environment(stack).items():
+            sys.stdout.write(f"{name}={value}\n")
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        watch = asyncio.create_task(stack.wait())
+        stop = asyncio.create_task(ended.wait())
+        done, pending = await asyncio.wait({watch, stop}, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        for task in done:
+            task.result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m devstack", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, default=Path(".rowcast"))
+    parser.add_argument("--project", type=Path, default=Path.cwd(), help="the directory that has supabase/")
+    for name in ("gateway", "database", "studio"):
+        parser.add_argument(f"--{name}-port", type=int)
+    arguments = vars(parser.parse_args())
+    ports = {name: port for name in ("gateway", "database", "studio") if (port := arguments[f"{name}_port"])}
+    try:
+        asyncio.run(run(arguments["data_dir"], arguments["project"], ports))
+    except DevstackError as error:
+        sys.exit(f"devstack: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""One URL with Supabase's paths: /rest/v1 and /auth/v1 go to Lite, /realtime/v1 to the stand-in.
+
+Like Supabase's gateway it asks for an API key first (header ``apikey`` or the query parameter of that name), except
+on Auth's open paths and for CORS preflights. What a key may do is then Lite's and the stand-in's to say.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import hdrs, web
+from yarl import URL
+
+HOP_BY_HOP = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+    "upgrade", "host", "content-length",
+})  # fmt: skip
+OPEN_PATHS = ("/auth/v1/.well-known/", "/auth/v1/authorize", "/auth/v1/callback", "/auth/v1/verify")
+MAX_BODY = 50 * 1024 * 1024
+SERVICES = ("rest", "auth")
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=status, headers={"Access-Control-Allow-Origin": "*"})
+
+
+def _forwarded(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP]
+
+
+class _Proxy:
+    def __init__(self, upstream: str, session: aiohttp.ClientSession) -> None:
+        self._upstream = URL(upstream)
+        self._session = session
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        key = request.headers.get("apikey") or request.query.get("apikey")
+        is_open = request.method == hdrs.METH_OPTIONS or request.path.startswith(OPEN_PATHS)
+        if not key and not is_open:
+            return _error(401, "No API key found in request")
+        target = self._upstream.join(request.rel_url)
+        try:
+            async with self._session.request(
+                request.method, target, headers=_forwarded(request.headers.items()),
+                data=await request.read() or None, allow_redirects=False,
+            ) as answer:  # fmt: skip
+                body = await answer.read()
+                # a HEAD answer tells the length of a body it does not carry
+                return web.Response(status=answer.status, headers=_forwarded(answer.headers.items()), body=body)
+        except aiohttp.ClientError as error:
+            return _error(503, f"The upstream server can't be reached: {error}")
+
+
+async def _not_found(request: web.Request) -> web.StreamResponse:
+    return _error(404, f"no Route matched with those values: {request.path}")
+
+
+@asynccontextmanager
+async def serve(
+    port: int, lite_url: str, realtime: Iterable[web.RouteDef], host: str = "127.0.0.1"
+) -> AsyncIterator[None]:
+    """Serves the gateway on ``host``:``port`` while the context is open."""
+    async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=300)) as session:
+        app = web.Application(client_max_size=MAX_BODY)
+        proxy = _Proxy(lite_url, session)
+        app.add_routes(realtime)
+        app.add_routes([web.route("*", f"/{name}/v1{{path:(/.*)?}}", proxy) for name in SERVICES])
+        app.add_routes([web.route("*", "/{path:.*}", _not_found)])
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+            yield
+        finally:
+            await runner.cleanup()
