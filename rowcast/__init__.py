@@ -1,0 +1,21 @@
+"""The worker SDK: report what your work does, and every page that watches the project sees it live.
+
+    async with rowcast.connect() as client:
+        async with client.job(project_id, kind="ingestion", title="Reading the manuals") as job:
+            async for document in job.track(documents, stage="parsing"):
+                ...
+                await job.propose(title, body=text, confidence=0.8)
+
+The same without async and await for plain scripts. See docs/workers.md for what is guaranteed.
+"""
+
+from rowcast.aio import AsyncJob, AsyncSource
+from rowcast.client import AsyncClient, Client, Connection, connect
+from rowcast.core import Proposal
+from rowcast.errors import ConfigError, DeliveryError, JobCancelledError, NotRunningError, RequestError, RowcastError
+from rowcast.job import Job, Source
+
+__all__ = [
+    "AsyncClient", "AsyncJob", "AsyncSource", "Client", "ConfigError", "Connection", "DeliveryError", "Job",
+    "JobCancelledError", "NotRunningError", "Proposal", "RequestError", "RowcastError", "Source", "connect",
+]  # fmt: skip

@@ -1,0 +1,136 @@
+"""Jobs and sources for async code: the waiting is awaiting the writer thread's futures."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self, TypeVar
+from uuid import UUID
+
+from rowcast import rows
+from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, total_of
+from rowcast.errors import RowcastError
+from rowcast.state import Operation
+
+T = TypeVar("T")
+
+
+class AsyncJob(BaseJob):
+    """One job, as ``async with client.job(...) as job``; otherwise as :class:`rowcast.Job`. A cancelled task ends it
+    `stopped`."""
+
+    async def __aenter__(self) -> Self:
+        begun = self._begin()
+        try:
+            await _within(self._settings.deadline, begun)
+        except TimeoutError:
+            raise self._give_up() from None
+        except RowcastError:
+            raise
+        except BaseException as error:  # cancelled: the row may be there already, and must not stay `running`
+            await self.__aexit__(type(error), error, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        ended = self._finish(error)
+        try:
+            await _within(self._settings.deadline, ended)
+        except TimeoutError:
+            note_or_raise(error, self._give_up())
+        except RowcastError as trouble:
+            note_or_raise(error, trouble)
+        except BaseException:  # cancelled once more: whoever does that won't wait
+            self._give_up()
+            raise
+
+    async def track(
+        self, items: Iterable[T] | AsyncIterable[T], stage: str | None = None, *, total: int | None = None
+    ) -> AsyncIterator[T]:
+        """As :meth:`rowcast.Job.track`, for ``async for``, over plain and async iterables."""
+        name = None if stage is None else rows.stage_name(stage)
+        self._progress(name, total_of(items, total), None)
+        if isinstance(items, AsyncIterable):
+            async for item in items:
+                self._raise_cancelled()
+                yield item
+                self.advance()
+        else:
+            for item in items:
+                self._raise_cancelled()
+                yield item
+                self.advance()
+
+    async def propose(
+        self, title: str, *, confidence: float, body: str | None = None, source_id: UUID | str | None = None
+    ) -> UUID:
+        """As :meth:`rowcast.Job.propose`."""
+        return (await self.propose_many([Proposal(title, confidence, body, source_id)]))[0]
+
+    async def propose_many(self, proposals: Iterable[Proposal]) -> list[UUID]:
+        """As :meth:`rowcast.Job.propose_many`."""
+        ids: list[UUID] = []
+        for operation in self._proposals(proposals, ids):
+            await self._do(operation)
+        return ids
+
+    async def source(
+        self,
+        name: str,
+        type: str,  # noqa: A002 - the column's name
+        *,
+        uri: str | None = None,
+    ) -> "AsyncSource":
+        """As :meth:`rowcast.Job.source`."""
+        source_id, operation = self._source(name, type, uri)
+        await self._do(operation)
+        return AsyncSource(self, source_id, name)
+
+    async def flush(self) -> None:
+        """As :meth:`rowcast.Job.flush`."""
+        await _wait(self._flushed())
+        self._raise_refusal()
+
+    async def _do(self, operation: Operation) -> None:
+        await _wait(self._put(operation))
+
+
+class AsyncSource(BaseSource):
+    """As :class:`rowcast.Source`, with ``async with`` and ``await``."""
+
+    def __init__(self, job: AsyncJob, source_id: UUID, name: str) -> None:
+        super().__init__(source_id, name)
+        self._job = job
+
+    async def processing(self) -> None:
+        await self._job._do(self._update("processing"))  # noqa: SLF001 - its own job
+
+    async def completed(self) -> None:
+        await self._job._do(self._update("completed"))  # noqa: SLF001
+
+    async def failed(self, message: str) -> None:
+        await self._job._do(self._update("failed", message))  # noqa: SLF001
+
+    async def __aenter__(self) -> Self:
+        await self.processing()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.completed()
+        else:
+            await self.failed(rows.error_text(error))
+
+
+async def _wait(future: "Future[None] | None") -> None:
+    if future is not None:
+        await asyncio.wrap_future(future)
+
+
+async def _within(seconds: float, future: "Future[None]") -> None:
+    async with asyncio.timeout(seconds):
+        await asyncio.wrap_future(future)

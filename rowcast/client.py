@@ -1,0 +1,115 @@
+"""The way in: `connect()`, for `with` and for `async with`."""
+
+import asyncio
+import os
+from functools import partial
+from types import TracebackType
+from uuid import UUID
+
+from rowcast import rows
+from rowcast.aio import AsyncJob
+from rowcast.config import Config, read_config
+from rowcast.core import Settings
+from rowcast.errors import NotRunningError
+from rowcast.job import Job
+from rowcast.transport import Rest
+from rowcast.writer import Writer
+
+# The thread ends at once unless a request hangs; that one has had the job's deadline already.
+GOODBYE = 1.0
+
+
+def connect(
+    url: str | None = None, key: str | None = None, *, interval: float = 0.5, lease: int = 60, deadline: float = 30.0
+) -> "Connection":
+    """A connection to a Supabase project, for a ``with`` or an ``async with`` block.
+
+    ``url`` and ``key`` default to SUPABASE_URL and SUPABASE_SECRET_KEY (or SUPABASE_SERVICE_ROLE_KEY). ``interval``:
+    seconds between two progress writes of a job, at least. ``lease``: seconds for which a job counts as alive after a
+    heartbeat. ``deadline``: seconds that entering or leaving a job waits for the database, at most.
+
+    Raises ConfigError saying what is missing or wrong. No request is made before the first job.
+    """
+    return Connection(read_config(url, key, os.environ), Settings(interval, lease, deadline))
+
+
+class Connection:
+    """What `connect` returns. It is used once."""
+
+    def __init__(self, config: Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._writer: Writer | None = None
+
+    def _open(self) -> Writer:
+        if self._writer is not None:
+            raise NotRunningError("a connection is used once; call connect() again")
+        self._writer = Writer(partial(Rest, self._config))
+        self._writer.start()
+        return self._writer
+
+    def _close(self) -> Writer:
+        if self._writer is None:
+            raise NotRunningError("this connection was never entered")
+        self._writer.close(NotRunningError("the connection was closed before the job's block was left"))
+        return self._writer
+
+    def __enter__(self) -> "Client":
+        return Client(self._open(), self._settings)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close().join(GOODBYE)
+
+    async def __aenter__(self) -> "AsyncClient":
+        return AsyncClient(self._open(), self._settings)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        writer = self._close()
+        await asyncio.to_thread(writer.join, GOODBYE)
+
+
+class Client:
+    """Makes jobs for plain code. From any thread."""
+
+    def __init__(self, writer: Writer, settings: Settings) -> None:
+        self._writer = writer
+        self._settings = settings
+
+    def job(
+        self,
+        project_id: UUID | str,
+        *,
+        kind: str,
+        title: str,
+        source_id: UUID | str | None = None,
+        bom_id: UUID | str | None = None,
+    ) -> Job:
+        """A job of the project, which starts when its ``with`` block is entered. ``kind`` says what sort of work it is
+        ("ingestion"), ``title`` what people see. Raises ValueError naming the argument that can't be right."""
+        job_id, row = rows.job(project_id, kind, title, source_id, bom_id)
+        return Job(self._writer, self._settings, job_id, row)
+
+
+class AsyncClient:
+    """Makes jobs for async code. Its jobs report from any task or thread."""
+
+    def __init__(self, writer: Writer, settings: Settings) -> None:
+        self._writer = writer
+        self._settings = settings
+
+    def job(
+        self,
+        project_id: UUID | str,
+        *,
+        kind: str,
+        title: str,
+        source_id: UUID | str | None = None,
+        bom_id: UUID | str | None = None,
+    ) -> AsyncJob:
+        """As :meth:`Client.job`, for ``async with``."""
+        job_id, row = rows.job(project_id, kind, title, source_id, bom_id)
+        return AsyncJob(self._writer, self._settings, job_id, row)

@@ -1,0 +1,349 @@
+"""One job's unwritten state, and which write is due when. Pure: time and chance come in as arguments.
+
+The contract, which tests/rowcast/test_state.py holds it to:
+
+- At most one write of a job is under way: `take` gives it, `settle` takes its outcome.
+- The job's own row is the first write, its end the last; queued rows go out in the order they came, as few requests
+  as the limits allow, and all of them before the end.
+- Progress is one value, the newest. The first write of it is due at once, each later one no sooner than `interval`
+  after the last; the end carries it in its own write. What was not written is still the newest state, so memory does
+  not grow however long nothing can be written.
+- A heartbeat is due every third of the lease, whether anything advances or not.
+- What failed to arrive is due again after a growing, jittered pause, for ever. Every write may therefore arrive twice
+  and must bear it: inserts carry their ids and skip what is there, updates set values.
+- What was refused is not sent again: its caller is told, or, where nobody waits, the next caller. A batch that was
+  refused goes out again row group by row group, so that the innocent are written.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+from rowcast import rows
+from rowcast.errors import RequestError
+
+BATCH_ROWS, BATCH_BYTES = 100, 512 * 1024  # of one insert
+QUEUE_ROWS, QUEUE_BYTES = 1_000, 4 * 1024 * 1024  # past these, callers wait
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """Rows to insert (``row_id`` None) or one row to update, as JSON objects."""
+
+    table: str
+    objects: tuple[str, ...]
+    row_id: UUID | None = None
+    done: "Future[None] | None" = None
+    alone: bool = False  # was in a refused batch: goes out by itself now
+
+    size: int = field(init=False)  # characters
+
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.objects))
+
+    def wait(self) -> "Future[None]":
+        self.done = self.done or promise()
+        return self.done
+
+
+def promise() -> "Future[None]":
+    """A future that its waiters can't cancel: the write goes on when one of them gives up."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One HTTP request. ``what`` names it in errors; ``patience`` is the longest it may take, in seconds."""
+
+    kind: Literal["rows", "progress", "heartbeat", "end"]
+    method: Literal["POST", "PATCH"]
+    path: str
+    params: Mapping[str, str]
+    body: str
+    what: str
+    patience: float
+    operations: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """``answer`` is the JSON that came back: the ids written, or a function's result."""
+
+    answer: object
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Nobody could take the write just now. ``retry_after`` is the server's own word, in seconds."""
+
+    reason: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    error: RequestError
+
+
+Outcome = Delivered | Unreachable | Refused
+
+
+@dataclass(slots=True)
+class Progress:
+    stage: str | None = None
+    current: int | None = None
+    total: int | None = None
+    message: str | None = None
+
+    def columns(self) -> dict[str, object]:
+        total = self.total
+        if total is not None and self.current is not None and self.current > total:
+            total = self.current  # the total was a guess, and too low
+        return {
+            "progress_stage": self.stage,
+            "progress_current": self.current,
+            "progress_total": total,
+            "progress_message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    status: rows.JobStatus
+    error_message: str | None
+    deadline: float
+    done: "Future[None]" = field(default_factory=promise)
+
+
+class JobState:
+    """See the module's contract. Not thread-safe: the writer's lock guards it."""
+
+    def __init__(
+        self, job_id: UUID, row: Mapping[str, object], *, interval: float, lease: int, chance: Callable[[], float]
+    ) -> None:
+        self.job_id = job_id
+        self.progress = Progress()
+        self.changed = False  # progress that no write carries yet
+        self.cancel_requested = False
+        self.refusal: RequestError | None = None  # of a write nobody waited for; not told yet
+        self.last_error: str | None = None
+        self.started = False
+        self.closed = False
+        self.end: End | None = None
+        self.queue: deque[Operation] = deque()
+        self.rows = self.bytes = 0  # in the queue
+        self._interval = interval
+        self._lease = lease
+        self._chance = chance
+        self._progress_due = 0.0
+        self._heartbeat_due = 0.0
+        self._pause_until = 0.0
+        self._failures = 0
+        self._failing: str | None = None
+        self.begun = self._append(Operation("jobs", (rows.encode(row),))).wait()
+
+    # What callers put in
+
+    def put(self, operation: Operation) -> "Future[None] | None":
+        """Queues ``operation``; the future to wait for when the queue is full, else None."""
+        self._append(operation)
+        return operation.wait() if self.rows > QUEUE_ROWS or self.bytes > QUEUE_BYTES else None
+
+    def flushed(self) -> "Future[None] | None":
+        """The future of the last row in the queue, None when there is none."""
+        return self.queue[-1].wait() if self.queue else None
+
+    def finish(self, status: rows.JobStatus, error_message: str | None, deadline: float) -> "Future[None]":
+        """Asks for the job's end to be written, by ``deadline`` (in the clock of `take`)."""
+        self._pause_until = 0.0  # somebody waits now
+        self.end = End(status, rows.message(error_message), deadline)
+        return self.end.done
+
+    def take_refusal(self) -> RequestError | None:
+        refusal, self.refusal = self.refusal, None
+        return refusal
+
+    def unwritten(self) -> tuple[str, ...]:
+        """What is not written yet, in words."""
+        counts: dict[str, int] = {}
+        for operation in self.queue:
+            name = operation.table if operation.row_id is None else f"{operation.table} (status)"
+            counts[name] = counts.get(name, 0) + len(operation.objects)
+        named = [f"{number} row{'s' if number > 1 else ''} of {table}" for table, number in counts.items()]
+        if self.end is not None:
+            return (*named, f"the job's end ({self.end.status})")
+        return (*named, "its progress") if self.changed else tuple(named)
+
+    # What the writer asks
+
+    def due(self) -> float:
+        """The time at which `take` gives the next write; infinite when nothing is waiting."""
+        if self.closed:
+            return float("inf")
+        moments = [float("inf")]
+        if self.queue or self.end is not None:
+            moments.append(0.0)
+        if self.started:
+            moments.append(self._heartbeat_due)
+            if self.changed:
+                moments.append(self._progress_due)
+        return max(self._pause_until, min(moments))
+
+    def take(self, now: float) -> Write | None:
+        """The write that is due at ``now``, if any. `settle` must follow before the next `take`."""
+        if self.due() > now:
+            return None
+        patience = 10.0 if self.end is None else min(10.0, max(1.0, self.end.deadline - now))
+        if self.started and self._heartbeat_due <= now:
+            body = rows.encode({"job_id": str(self.job_id), "lease_seconds": self._lease})
+            return Write("heartbeat", "POST", "rpc/job_heartbeat", {}, body, "the job's heartbeat", patience)
+        if self.started and self.changed and self.end is None and self._progress_due <= now:
+            self.changed = False
+            self._progress_due = now + self._interval
+            # A request that was given up may still arrive, after the end even: it must not turn back a job that ended.
+            params = {"id": f"eq.{self.job_id}", "status": "eq.running", "select": "id"}
+            body = rows.encode(self.progress.columns())
+            return Write("progress", "PATCH", "jobs", params, body, "the job's progress", patience)
+        if self.queue:
+            return self._rows(patience)
+        return self._end(self.end, patience) if self.end is not None else None
+
+    def settle(self, write: Write, outcome: Outcome, now: float) -> None:
+        """Takes what became of ``write``."""
+        match outcome:
+            case Unreachable(reason, retry_after):
+                self._unreachable(write, reason, retry_after, now)
+            case Refused(error):
+                self._reached(write)
+                self._refused(write, error, now)
+            case Delivered(answer):
+                self._reached(write)
+                self._delivered(write, answer, now)
+
+    def close(self, error: BaseException) -> None:
+        """Gives everything up; whoever waits gets ``error``."""
+        self.closed = True
+        for operation in self.queue:
+            if operation.done is not None:
+                operation.done.set_exception(error)
+        self.queue.clear()
+        if self.end is not None and not self.end.done.done():
+            self.end.done.set_exception(error)
+
+    # The queue
+
+    def _append(self, operation: Operation) -> Operation:
+        self.queue.append(operation)
+        self.rows += len(operation.objects)
+        self.bytes += operation.size
+        return operation
+
+    def _shift(self) -> Operation:
+        operation = self.queue.popleft()
+        self.rows -= len(operation.objects)
+        self.bytes -= operation.size
+        return operation
+
+    # How writes are made
+
+    def _rows(self, patience: float) -> Write:
+        first = self.queue[0]
+        if first.row_id is not None:
+            params = {"id": f"eq.{first.row_id}", "select": "id"}
+            what = f"a row of {first.table}"
+            return Write("rows", "PATCH", first.table, params, first.objects[0], what, patience, (first,))
+        batch = [first]
+        count, size = len(first.objects), first.size
+        for operation in list(self.queue)[1:BATCH_ROWS]:
+            count, size = count + len(operation.objects), size + operation.size
+            mixed = operation.table != first.table or operation.row_id is not None
+            if mixed or first.alone or operation.alone or count > BATCH_ROWS or size > BATCH_BYTES:
+                break
+            batch.append(operation)
+        body = f"[{','.join(text for operation in batch for text in operation.objects)}]"
+        what = "the job" if first.table == "jobs" else f"rows of {first.table}"
+        params = {"on_conflict": "id", "select": "id"}
+        return Write("rows", "POST", first.table, params, body, what, patience, tuple(batch))
+
+    def _end(self, end: End, patience: float) -> Write:
+        status, error_message = end.status, end.error_message
+        if status == "completed" and self.refusal is not None:
+            status, error_message = "failed", rows.error_text(self.refusal)
+        progress = self.progress
+        if status == "completed":
+            total = progress.total if progress.total is not None else progress.current or 0
+            progress = Progress(rows.COMPLETE, total, total, progress.message)
+        values: dict[str, object] = {"status": status, "error_message": error_message, **progress.columns()}
+        params = {"id": f"eq.{self.job_id}", "select": "id"}
+        return Write("end", "PATCH", "jobs", params, rows.encode(values), f"the job's end ({status})", patience)
+
+    # What becomes of them
+
+    def _reached(self, write: Write) -> None:
+        if write.kind == self._failing:
+            self._failures, self._failing, self.last_error = 0, None, None
+
+    def _unreachable(self, write: Write, reason: str, retry_after: float | None, now: float) -> None:
+        self.last_error = reason
+        if self._failing != write.kind:
+            self._failing, self._failures = write.kind, 0
+        pause = min(FIRST_PAUSE * 2.0**self._failures, LONGEST_PAUSE) * (0.5 + self._chance() / 2)
+        self._failures = min(self._failures + 1, 10)
+        self._pause_until = now + max(pause, retry_after or 0.0)
+        if write.kind == "progress":
+            self.changed = True
+
+    def _refused(self, write: Write, error: RequestError, now: float) -> None:
+        match write.kind:
+            case "rows" if len(write.operations) > 1:
+                for operation in write.operations:
+                    operation.alone = True
+            case "rows":
+                operation = self._shift()
+                if operation.done is not None:
+                    operation.done.set_exception(error)
+                else:
+                    self.refusal = self.refusal or error
+                if not self.started:
+                    self.close(error)
+            case "end":
+                self.close(error)
+            case "heartbeat":
+                self._heartbeat_due = now + self._lease / 3
+                self.refusal = self.refusal or error
+            case "progress":
+                self.refusal = self.refusal or error
+
+    def _delivered(self, write: Write, answer: object, now: float) -> None:
+        gone = RequestError(f"{write.what} could not be written: its row is gone", status=0)
+        match write.kind:
+            case "heartbeat":
+                self._heartbeat_due = now + self._lease / 3
+                if isinstance(answer, dict):
+                    self.cancel_requested = bool(answer.get("cancel_requested"))
+                else:
+                    self.refusal = self.refusal or gone
+            case "rows" if write.method == "PATCH" and answer == []:
+                self._refused(write, gone, now)
+            case "rows":
+                self.started = True
+                for _ in write.operations:
+                    operation = self._shift()
+                    if operation.done is not None:
+                        operation.done.set_result(None)
+            case "end" if answer == []:
+                self.close(gone)
+            case "end" if self.end is not None:
+                self.closed = True
+                if self.refusal is not None:
+                    self.end.done.set_exception(self.refusal)
+                else:
+                    self.end.done.set_result(None)
+            case _:  # progress: an empty answer means a job that is not running any more, which the heartbeat tells
+                pass
