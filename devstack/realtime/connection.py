@@ -1,0 +1,160 @@
+"""One client's connection: its queue of frames, its timers, and the carrying out of the protocol's actions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from devstack.realtime.protocol import (
+    Action,
+    Channel,
+    CheckToken,
+    Hold,
+    Send,
+    Socket,
+    Subscribe,
+    Unsubscribe,
+    change_frame,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from devstack.realtime.server import StandIn
+
+MAX_QUEUED: Final = 32 * 1024 * 1024
+"""Characters queued for a client that does not read, before it is cut off."""
+
+
+class _Subscriber:
+    """A channel as the dispatcher knows it."""
+
+    def __init__(self, connection: Connection, channel: Channel) -> None:
+        self._connection = connection
+        self._before, self._after = change_frame(connection.version, channel.topic)
+
+    def deliver(self, data: str, ids: str) -> None:
+        self._connection.send(f'{self._before}{{"data":{data},"ids":{ids}}}{self._after}')
+
+
+class Connection:
+    """One WebSocket. Frames leave in the order of `send`; none waits for another connection."""
+
+    def __init__(
+        self,
+        stand_in: StandIn,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        version: str,
+        key: str,
+    ) -> None:
+        self.version = version
+        self.socket = Socket(stand_in.keyring, key)
+        self._stand_in = stand_in
+        self._websocket = websocket
+        self._transport = transport
+        self._queue: deque[str] = deque()
+        self._queued = 0
+        self._wake = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._subscribers: dict[Channel, _Subscriber] = {}
+        self._subscribing: dict[Channel, asyncio.Task[None]] = {}
+        self._checks: dict[Channel, asyncio.TimerHandle] = {}
+        self._writer = asyncio.create_task(self._write())
+
+    def subscriber(self, channel: Channel) -> _Subscriber:
+        known = self._subscribers.get(channel)
+        if known is None:
+            known = self._subscribers[channel] = _Subscriber(self, channel)
+        return known
+
+    def send(self, frame: str) -> None:
+        """Queue a frame; a client whose queue is full is cut off."""
+        self._queue.append(frame)
+        self._queued += len(frame)
+        self._wake.set()
+        if self._queued > MAX_QUEUED:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection without waiting for the client."""
+        self._queue.clear()
+        self._queued = 0
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def answer(self, actions: Iterable[Action]) -> None:
+        """Carry out actions, holding the whole connection where they say so."""
+        for action in actions:
+            if isinstance(action, Hold):
+                self._open.clear()
+                try:
+                    await asyncio.sleep(action.seconds * self._stand_in.time_scale)
+                finally:
+                    self._open.set()
+            else:
+                self._carry_out(action)
+
+    def carry_out(self, actions: Iterable[Action]) -> None:
+        """Carry out actions none of which is a Hold."""
+        for action in actions:
+            self._carry_out(action)
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Send(message):
+                self.send(encode(self.version, message))
+            case Subscribe(channel):
+                self._cancel_subscribing(channel)
+                task = asyncio.create_task(self._stand_in.subscribe(self, action))
+                self._subscribing[channel] = task
+            case Unsubscribe(channel):
+                self._forget(channel)
+            case CheckToken(channel, seconds):
+                self._cancel_check(channel)
+                loop = asyncio.get_running_loop()
+                self._checks[channel] = loop.call_later(max(seconds, 0), self._check, channel)
+            case Hold():
+                raise AssertionError("a Hold outside of an answer")
+
+    def _check(self, channel: Channel) -> None:
+        self.carry_out(self.socket.expire(channel, time.time()))
+
+    def _cancel_check(self, channel: Channel) -> None:
+        if timer := self._checks.pop(channel, None):
+            timer.cancel()
+
+    def _cancel_subscribing(self, channel: Channel) -> None:
+        if task := self._subscribing.pop(channel, None):
+            task.cancel()
+
+    def _forget(self, channel: Channel) -> None:
+        self._cancel_check(channel)
+        self._cancel_subscribing(channel)
+        self._stand_in.unsubscribe(self, channel)
+        self._subscribers.pop(channel, None)
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._open.wait()
+            self._wake.clear()
+            while self._queue and not self._websocket.closed:
+                frame = self._queue.popleft()
+                try:
+                    await self._websocket.send_str(frame)
+                except ConnectionError:
+                    return
+                self._queued -= len(frame)
+
+    async def close(self) -> None:
+        """Forget every channel and stop sending."""
+        for channel in {*self._subscribers, *self._subscribing, *self._checks}:
+            self._forget(channel)
+        self._writer.cancel()
+        await asyncio.gather(self._writer, return_exceptions=True)

@@ -1,0 +1,199 @@
+"""The stand-in: WebSockets on one side, PostgreSQL on the other.
+
+    async with StandIn(database_url, jwt_secret, publishable_key, secret_key) as stand_in:
+        app.add_routes(routes(stand_in))
+
+Contract. Each connection has one reader, which answers frames in order, and one bounded queue of frames to send: a
+client that does not read is cut off when its queue is full, and slows nobody. "Subscribed to PostgreSQL" is sent
+only when every change committed from then on will be handed to the channel, unless PostgreSQL goes away: then
+channels stay joined, what is committed before the stream is back is lost, and nobody is told, as in the real server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from types import TracebackType
+from typing import Final, Self
+
+import psycopg
+from aiohttp import WSMsgType, hdrs, web
+
+from devstack.realtime.catalog import Catalog, RefusedError
+from devstack.realtime.connection import Connection
+from devstack.realtime.database import Database
+from devstack.realtime.dispatch import Dispatcher
+from devstack.realtime.protocol import VERSIONS, Channel, Subscribe, decode
+from devstack.realtime.replication import Stream
+from devstack.realtime.tokens import Keyring, TokenError
+
+logger = logging.getLogger(__name__)
+
+PATHS: Final = ("/realtime/v1/websocket", "/socket/websocket")
+KEY_PENALTY: Final = 2.0
+"""Seconds before a bad API key is answered."""
+IDLE_TIMEOUT: Final = 66.0
+"""Seconds without a frame or ping from the client until its socket is closed."""
+_MAX_FRAME: Final = 16 * 1024 * 1024
+
+
+class StandIn:
+    """Serves postgres_changes from one database.
+
+    Args:
+        database_url: a role that may replicate and become anon, authenticated and service_role (the superuser).
+        jwt_secret: signs API keys and access tokens, HS256.
+        publishable_key: the opaque key of the role anon.
+        secret_key: the opaque key of the role service_role.
+        publication: whose tables can be subscribed to. It must exist.
+        time_scale: multiplies the real server's delays: penalties for bad keys and tokens, pause after a refresh.
+        idle_timeout: seconds of a client's silence until its socket is closed.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        jwt_secret: str,
+        publishable_key: str,
+        secret_key: str,
+        *,
+        publication: str = "supabase_realtime",
+        time_scale: float = 1.0,
+        idle_timeout: float = IDLE_TIMEOUT,
+    ) -> None:
+        self.keyring = Keyring(jwt_secret, {publishable_key: "anon", secret_key: "service_role"})
+        self.time_scale = time_scale
+        self.idle_timeout = idle_timeout
+        self._publication = publication
+        # Two, so that joins do not wait for questions about changes, nor changes for joins.
+        self._databases = [Database(database_url), Database(database_url)]
+        self._joins = Catalog(self._databases[0], publication)
+        self.dispatcher = Dispatcher(Catalog(self._databases[1], publication))
+        self._stream = Stream(database_url, publication, self.dispatcher.receive, self.dispatcher.forget_stream)
+        self.dispatcher.flow = self._stream
+        self._tasks: list[asyncio.Task[None]] = []
+        self._connections: set[Connection] = set()
+
+    async def __aenter__(self) -> Self:
+        """Open the replication stream.
+
+        Raises:
+            psycopg.OperationalError: PostgreSQL can't be reached.
+            ValueError: the publication does not exist.
+        """
+        if not await self._joins.check_publication():
+            await self._close()
+            raise ValueError(f"publication: the database has none named {self._publication!r}")
+        for work in (self.dispatcher.run(), self._stream.run()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+        try:
+            await self._live()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _live(self) -> None:
+        """Wait until the stream is live; raise what ended a task instead."""
+        live = asyncio.create_task(self._stream.live.wait())
+        await asyncio.wait([live, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        if not live.done():
+            live.cancel()
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+
+    async def _close(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for database in self._databases:
+            await database.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # Without its tasks the server would accept joins and stay silent: better to be seen to be dead.
+        if not task.cancelled() and (error := task.exception()):
+            logger.critical("the stand-in is dead: %r", error, exc_info=error)
+            for connection in list(self._connections):
+                connection.abort()
+
+    async def subscribe(self, connection: Connection, wanted: Subscribe) -> None:
+        """Carry out a join's subscription and tell the client how it went."""
+        channel = wanted.channel
+        await asyncio.sleep(wanted.delay * self.time_scale)
+        while True:
+            await self._live()
+            try:
+                resolved = await self._joins.resolve(wanted.bindings, channel.claims)
+            except RefusedError as refused:
+                connection.carry_out(connection.socket.refused(channel, str(refused)))
+                return
+            except psycopg.OperationalError:
+                # PostgreSQL is going away; the stream will notice and wait for it.
+                await asyncio.sleep(self.time_scale)
+                continue
+            if self._stream.live.is_set():
+                break
+        answers = connection.socket.subscribed(channel)
+        if answers:
+            self.dispatcher.subscribe(connection.subscriber(channel), channel.claims, resolved)
+            connection.carry_out(answers)
+
+    def unsubscribe(self, connection: Connection, channel: Channel) -> None:
+        self.dispatcher.unsubscribe(connection.subscriber(channel))
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """One WebSocket, from its handshake to its end."""
+        version = request.query.get("vsn", "1.0.0")
+        if version not in VERSIONS:
+            return web.Response(status=403)
+        key = request.query.get("apikey") or request.headers.get("apikey") or ""
+        try:
+            self.keyring.verify_key(key, time.time())
+        except TokenError as error:
+            await asyncio.sleep(KEY_PENALTY * self.time_scale)
+            return web.json_response({"error": error.on_connect}, status=401)
+        # As the real server: no compression, and pings are the client's own business.
+        websocket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=_MAX_FRAME, timeout=1.0)
+        if not websocket.can_prepare(request):
+            return web.Response(status=426, headers={hdrs.UPGRADE: "websocket"}, text="this is a WebSocket")
+        await websocket.prepare(request)
+        connection = Connection(self, websocket, request.transport, version, key)
+        self._connections.add(connection)
+        try:
+            await self._read(connection, websocket)
+        finally:
+            self._connections.discard(connection)
+            await connection.close()
+        return websocket
+
+    async def _read(self, connection: Connection, websocket: web.WebSocketResponse) -> None:
+        while not websocket.closed:
+            try:
+                frame = await websocket.receive(self.idle_timeout)
+            except TimeoutError:
+                await websocket.close()
+                return
+            if frame.type is WSMsgType.PING:
+                await websocket.pong(frame.data)
+            elif frame.type is WSMsgType.TEXT:
+                message = decode(connection.version, frame.data)
+                if message is not None:
+                    await connection.answer(connection.socket.receive(message, time.time()))
+            elif frame.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}:
+                return
+
+
+def routes(stand_in: StandIn) -> list[web.RouteDef]:
+    """The stand-in's addresses, hosted Supabase's and a bare Realtime server's."""
+    return [web.get(path, stand_in.serve) for path in PATHS]
