@@ -286,13 +286,11 @@ class JobState:
     # What becomes of them
 
     def _reached(self, write: Write) -> None:
-        if write.kind == self._failing:
+        if write.kind == self._failing:  # a heartbeat that arrives says nothing about a row that never does
             self._failures, self._failing, self.last_error = 0, None, None
 
     def _unreachable(self, write: Write, reason: str, retry_after: float | None, now: float) -> None:
-        self.last_error = reason
-        if self._failing != write.kind:
-            self._failing, self._failures = write.kind, 0
+        self.last_error, self._failing = reason, write.kind
         pause = min(FIRST_PAUSE * 2.0**self._failures, LONGEST_PAUSE) * (0.5 + self._chance() / 2)
         self._failures = min(self._failures + 1, 10)
         self._pause_until = now + max(pause, retry_after or 0.0)

@@ -51,13 +51,12 @@ class Rest:
 def read_answer(response: httpx.Response, write: Write) -> Outcome:
     """What ``response`` means for ``write``."""
     status = response.status_code
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
+    body, is_json = None, False
+    with suppress(ValueError):
+        body, is_json = response.json(), True
     told = body if isinstance(body, dict) else {}
     if response.is_success:
-        if body is None and response.content.strip() != b"null":
+        if not is_json:
             # A page, or nothing at all, where JSON was asked for: this is not PostgREST.
             return Refused(
                 _error(response, write, {"message": "the answer is no JSON; is the address a Supabase project's?"})

@@ -1,0 +1,363 @@
+import json
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rowcast.errors import RequestError
+from rowcast.state import BATCH_ROWS, QUEUE_ROWS, Delivered, JobState, Operation, Refused, Unreachable
+
+REFUSED = Refused(RequestError("no", status=409))
+LOST = Unreachable("ConnectError")
+
+
+def make_state(lease=60, interval=0.5, chance=lambda: 1.0):
+    job_id = uuid4()
+    return JobState(job_id, {"id": str(job_id)}, interval=interval, lease=lease, chance=chance)
+
+
+def started_state(**options):
+    """A state whose row is written at 0 and whose first heartbeat is answered."""
+    job = make_state(**options)
+    job.settle(job.take(0), Delivered([{}]), 0)
+    job.settle(job.take(0), Delivered({"status": "running", "cancel_requested": False}), 0)
+    return job
+
+
+def advance(job, n=1):
+    job.progress.current = (job.progress.current or 0) + n
+    job.changed = True
+
+
+def proposal(rows=1):
+    return Operation("proposed_nodes", tuple(json.dumps({"id": str(uuid4())}) for _ in range(rows)))
+
+
+def deliver(job, now):
+    write = job.take(now)
+    assert write is not None
+    job.settle(write, Delivered([{}]), now)
+    return write
+
+
+def test_the_row_comes_first_then_the_lease():
+    job = make_state()
+    advance(job)
+    job.put(proposal())
+    assert [deliver(job, 0).path for _ in range(2)] == ["jobs", "rpc/job_heartbeat"]
+    assert job.begun.done()
+
+
+def test_the_first_progress_is_due_at_once_and_the_next_after_the_interval_with_the_newest_value():
+    job = started_state()
+    assert job.due() == 20  # the heartbeat
+    advance(job)
+    assert json.loads(deliver(job, 1).body)["progress_current"] == 1
+    advance(job)
+    advance(job)
+    assert job.take(1.4) is None
+    assert job.due() == 1.5
+    assert json.loads(deliver(job, 1.5).body)["progress_current"] == 3
+    assert job.due() == 20
+
+
+def test_progress_that_comes_while_a_write_is_under_way_is_written_later():
+    job = started_state()
+    advance(job)
+    write = job.take(0)
+    advance(job)
+    job.settle(write, Delivered([{}]), 0.1)
+    assert json.loads(deliver(job, 0.5).body)["progress_current"] == 2
+
+
+def test_progress_can_not_turn_back_a_job_that_ended():
+    job = started_state()
+    advance(job)
+    assert job.take(0).params["status"] == "eq.running"
+
+
+def test_a_heartbeat_every_third_of_the_lease_though_nothing_advances():
+    job = started_state(lease=30)
+    assert job.take(9.9) is None
+    write = deliver(job, 10)
+    assert json.loads(write.body) == {"job_id": str(job.job_id), "lease_seconds": 30}
+    assert job.due() == 20
+
+
+def test_a_heartbeat_s_answer_tells_that_the_job_was_asked_to_stop():
+    job = started_state()
+    write = job.take(20)
+    job.settle(write, Delivered({"status": "running", "cancel_requested": True}), 20)
+    assert job.cancel_requested
+
+
+def test_a_job_whose_row_is_gone_is_told_to_the_next_caller():
+    job = started_state()
+    job.settle(job.take(20), Delivered(None), 20)
+    assert "its row is gone" in str(job.take_refusal())
+    assert job.take_refusal() is None
+
+
+def test_rows_that_wait_go_out_together_in_their_order_but_not_across_tables():
+    job = started_state()
+    some, source, more = [proposal() for _ in range(3)], Operation("ingestion_sources", ("{}",)), proposal()
+    for operation in (*some, source, more):
+        job.put(operation)
+    writes = [deliver(job, 0) for _ in range(3)]
+    assert [write.operations for write in writes] == [tuple(some), (source,), (more,)]
+    assert job.take(0) is None
+
+
+def test_an_insert_may_be_repeated_and_holds_at_most_a_hundred_rows():
+    job = started_state()
+    for _ in range(30):
+        job.put(proposal(9))
+    writes = [deliver(job, 0) for _ in range(3)]
+    assert [len(json.loads(write.body)) for write in writes] == [99, 99, 72]
+    assert all(write.params["on_conflict"] == "id" for write in writes)
+    assert BATCH_ROWS == 100
+
+
+def test_large_rows_go_out_in_smaller_inserts():
+    job = started_state()
+    for _ in range(4):
+        job.put(Operation("proposed_nodes", (json.dumps({"body": "x" * 200_000}),)))
+    assert [len(deliver(job, 0).operations) for _ in range(2)] == [2, 2]
+
+
+def test_a_full_queue_makes_its_callers_wait_until_their_own_row_is_written():
+    job = started_state()
+    waits = [job.put(proposal()) for _ in range(QUEUE_ROWS + 1)]
+    assert waits[:-1] == [None] * QUEUE_ROWS
+    for _ in range(11):
+        assert not waits[-1].done()
+        deliver(job, 0)
+    assert waits[-1].done()
+    assert (job.rows, job.bytes) == (0, 0)
+
+
+def test_what_failed_to_arrive_is_due_again_after_growing_pauses():
+    job = started_state()
+    job.put(proposal())
+    now, pauses = 0.0, []
+    for _ in range(8):
+        job.settle(job.take(now), LOST, now)
+        pauses.append(job.due() - now)
+        now = job.due()
+    assert pauses == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
+    assert [deliver(job, now).kind for _ in range(2)] == ["heartbeat", "rows"]
+    assert not job.queue
+
+
+def test_pauses_are_jittered_down_to_half():
+    job = started_state(chance=lambda: 0.0)
+    job.put(proposal())
+    job.settle(job.take(0), LOST, 0)
+    assert job.due() == 0.125
+
+
+def test_a_server_that_names_a_time_is_left_alone_that_long():
+    job = started_state()
+    job.put(proposal())
+    job.settle(job.take(0), Unreachable("HTTP 429", 7.0), 0)
+    assert job.due() == 7
+
+
+def test_lost_progress_is_written_later_with_the_newest_value():
+    job = started_state()
+    advance(job)
+    job.settle(job.take(0), LOST, 0)
+    advance(job)
+    assert json.loads(deliver(job, 0.5).body)["progress_current"] == 2
+
+
+def test_a_row_that_never_arrives_stops_neither_heartbeats_nor_progress():
+    job = started_state()
+    job.put(proposal())
+    now, kinds = 0.0, []
+    while now < 60:
+        write = job.take(now)
+        kinds.append(write.kind)
+        job.settle(write, LOST if write.kind == "rows" else Delivered([{}]), now)
+        advance(job)
+        now = max(job.due(), now)
+    assert kinds.count("heartbeat") >= 2
+    assert kinds.count("progress") >= 5
+    assert kinds.count("rows") < 20  # its pauses go on growing beside the others' success
+
+
+def test_of_a_refused_batch_only_the_guilty_row_is_lost():
+    job = started_state()
+    innocent, guilty, other = proposal(), proposal(), proposal()
+    for operation in (innocent, guilty, other):
+        job.put(operation)
+    job.settle(job.take(0), REFUSED, 0)
+    while (write := job.take(0)) is not None:
+        assert len(write.operations) == 1
+        job.settle(write, REFUSED if write.operations == (guilty,) else Delivered([{}]), 0)
+    assert job.take_refusal() is REFUSED.error
+    assert not job.queue
+
+
+def test_a_refusal_goes_to_whoever_waits_for_the_row():
+    job = started_state()
+    operation = proposal()
+    done = operation.wait()
+    job.put(operation)
+    job.settle(job.take(0), REFUSED, 0)
+    assert done.exception() is REFUSED.error
+    assert job.take_refusal() is None
+
+
+def test_a_refused_job_is_over():
+    job = make_state()
+    job.settle(job.take(0), REFUSED, 0)
+    assert job.begun.exception() is REFUSED.error
+    assert job.closed
+    assert job.due() == float("inf")
+
+
+def test_success_is_one_write_with_current_equal_to_total():
+    job = started_state()
+    job.progress.stage, job.progress.total = "parsing", 10
+    advance(job, 7)
+    done = job.finish("completed", None, 30)
+    write = deliver(job, 0)
+    assert json.loads(write.body) == {
+        "status": "completed", "error_message": None, "progress_stage": "complete", "progress_current": 10,
+        "progress_total": 10, "progress_message": None,
+    }  # fmt: skip
+    assert done.done()
+    assert job.closed
+
+
+@pytest.mark.parametrize(("current", "total"), [(5, 5), (None, 0)])
+def test_success_without_a_known_total_takes_what_was_counted(current, total):
+    job = started_state()
+    job.progress.current = current
+    job.finish("completed", None, 30)
+    body = json.loads(deliver(job, 0).body)
+    assert (body["progress_current"], body["progress_total"]) == (total, total)
+
+
+def test_failure_keeps_the_last_progress_in_the_same_write():
+    job = started_state()
+    job.progress.stage, job.progress.total = "parsing", 10
+    advance(job, 7)
+    job.finish("failed", "ValueError: page 8", 30)
+    body = json.loads(deliver(job, 0).body)
+    assert (body["status"], body["error_message"]) == ("failed", "ValueError: page 8")
+    assert (body["progress_stage"], body["progress_current"], body["progress_total"]) == ("parsing", 7, 10)
+
+
+def test_the_end_waits_for_the_rows():
+    job = started_state()
+    job.put(proposal())
+    job.finish("completed", None, 30)
+    assert [deliver(job, 0).kind for _ in range(2)] == ["rows", "end"]
+
+
+def test_a_job_does_not_succeed_with_a_refused_row_that_nobody_was_told_of():
+    job = started_state()
+    job.put(proposal())
+    done = job.finish("completed", None, 30)
+    job.settle(job.take(0), REFUSED, 0)
+    assert json.loads(deliver(job, 0).body)["status"] == "failed"
+    assert done.exception() is REFUSED.error
+
+
+def test_the_end_of_a_job_whose_row_is_gone_is_an_error():
+    job = started_state()
+    done = job.finish("completed", None, 30)
+    job.settle(job.take(0), Delivered([]), 0)
+    assert "its row is gone" in str(done.exception())
+
+
+def test_the_end_is_tried_at_once_though_a_pause_was_on_and_no_request_outlasts_the_deadline():
+    job = started_state()
+    job.put(proposal())
+    job.settle(job.take(0), Unreachable("HTTP 503", 50.0), 0)
+    job.finish("completed", None, 5)
+    write = job.take(1)
+    assert write.kind == "rows"
+    assert write.patience == 4
+
+
+def test_what_is_unwritten_is_named():
+    job = make_state()
+    job.put(proposal(2))
+    job.put(Operation("ingestion_sources", ("{}",), row_id=uuid4()))
+    advance(job)
+    assert job.unwritten() == (
+        "1 row of jobs", "2 rows of proposed_nodes", "1 row of ingestion_sources (status)", "its progress",
+    )  # fmt: skip
+    job.finish("stopped", None, 0)
+    assert job.unwritten()[-1] == "the job's end (stopped)"
+
+
+def test_a_total_that_was_too_low_grows_with_the_count():
+    job = started_state()
+    job.progress.total = 3
+    advance(job, 5)
+    body = json.loads(deliver(job, 0).body)
+    assert (body["progress_current"], body["progress_total"]) == (5, 5)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("advance"), st.integers(0, 5)),
+        st.tuples(st.just("propose"), st.integers(1, 150)),
+        st.tuples(st.just("write"), st.sampled_from(["arrives", "lost", "answer lost"])),
+        st.tuples(st.just("wait"), st.floats(0, 15)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end_last(steps):  # noqa: C901 - a model
+    job, now = make_state(chance=lambda: 0.5), 0.0
+    database, expected, current, row, last_progress = {}, [], 0, {}, -1.0
+
+    def write(fate):
+        nonlocal last_progress
+        request = job.take(now)
+        if request is None:
+            return
+        assert row.get("status") is None or request.kind != "progress"
+        if request.kind == "progress":
+            assert now >= last_progress + 0.5
+            last_progress = now
+        if fate != "lost":
+            if request.kind == "rows":
+                assert request.operations
+                for each in json.loads(request.body):
+                    database.setdefault(each["id"], each)
+            elif request.kind in ("progress", "end"):
+                row.update(json.loads(request.body))
+        answer = {"status": "running", "cancel_requested": False} if request.kind == "heartbeat" else [{}]
+        job.settle(request, Delivered(answer) if fate == "arrives" else LOST, now)
+
+    for step, value in steps:
+        if step == "advance":
+            advance(job, value)
+            current += value
+        elif step == "propose":
+            operation = proposal(value)
+            expected += [json.loads(text)["id"] for text in operation.objects]
+            job.put(operation)
+        elif step == "wait":
+            now += value
+        else:
+            write(value)
+        assert len(job.queue) <= len(steps) + 1
+
+    done = job.finish("completed", None, now + 30)
+    while not done.done():
+        now = max(now, job.due())
+        write("arrives")
+    assert list(database)[1:] == expected
+    assert row["status"] == "completed"
+    assert row["progress_current"] == current
