@@ -6,13 +6,13 @@ the next change once the table, its columns, grants, policies or row security we
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from devstack.realtime import filters
 from devstack.realtime.bindings import Binding
@@ -90,6 +90,11 @@ class Catalog:
     async def check_publication(self) -> bool:
         query = "select 1 from pg_publication where pubname = %s"
         return bool(await self._database.rows(query, [self._publication]))
+
+    async def published(self) -> frozenset[int]:
+        """The tables that can be subscribed to."""
+        every = {"publication": self._publication, "schema": "*", "table": "*"}
+        return frozenset(oid for (oid,) in await self._database.rows(_COVERED, every))
 
     async def table(self, relation: Relation) -> Table | None:
         """The table of a relation message, None if it is gone."""
@@ -232,7 +237,7 @@ class Catalog:
             " union all select 0, pg_current_snapshot()::text; commit"
         ).format(
             role=sql.Identifier(str(claims["role"])),
-            claims=sql.Literal(Jsonb(dict(claims))),
+            claims=sql.Literal(json.dumps(dict(claims))),
             arrays=arrays,
             names=names,
             table=sql.Identifier(table.relation.schema, table.relation.table),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -118,12 +117,14 @@ class Connection:
             case CheckToken(channel, seconds):
                 self._cancel_check(channel)
                 loop = asyncio.get_running_loop()
-                self._checks[channel] = loop.call_later(max(seconds, 0), self._check, channel)
+                self._checks[channel] = loop.call_later(
+                    max(seconds, 0) * self._stand_in.time_scale, self._check, channel
+                )
             case Hold():
                 raise AssertionError("a Hold outside of an answer")
 
     def _check(self, channel: Channel) -> None:
-        self.carry_out(self.socket.expire(channel, time.time()))
+        self.carry_out(self.socket.expire(channel, self._stand_in.clock()))
 
     def _cancel_check(self, channel: Channel) -> None:
         if timer := self._checks.pop(channel, None):

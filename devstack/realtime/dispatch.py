@@ -91,6 +91,9 @@ class Dispatcher:
         listening = self._listening[subscriber] = _Listening(subscriber, claims, json.dumps(claims, sort_keys=True))
         self._router.add(listening, bindings)
 
+    def __contains__(self, subscriber: Subscriber) -> bool:
+        return subscriber in self._listening
+
     def unsubscribe(self, subscriber: Subscriber) -> None:
         listening = self._listening.pop(subscriber, None)
         if listening is not None:

@@ -171,7 +171,7 @@ class Socket:
             *_token_check(channel, now),
         ]
         self.channels[message.topic] = channel
-        return actions + self._subscribe(channel)
+        return actions + self.subscribe(channel)
 
     def _leave(self, channel: Channel | None, message: Message) -> list[Action]:
         if channel is None:
@@ -186,7 +186,8 @@ class Socket:
         own = token if isinstance(token, str) else ""
         return self.keyring.verify(own, now), own
 
-    def _subscribe(self, channel: Channel, delay: float = 0.0) -> list[Action]:
+    def subscribe(self, channel: Channel, delay: float = 0.0) -> list[Action]:
+        """Subscribe a channel's bindings, for the first time or again."""
         if not channel.bindings:
             return []
         try:
@@ -212,7 +213,7 @@ class Socket:
         except TokenError as error:
             return self._end(channel, error)
         channel.claims, channel.token = claims, own
-        return [*_token_check(channel, now), *self._subscribe(channel, REFRESH_DELAY)]
+        return [*_token_check(channel, now), *self.subscribe(channel, REFRESH_DELAY)]
 
     def expire(self, channel: Channel, now: float) -> list[Action]:
         """Look at a channel's token again, at the time CheckToken named."""

@@ -44,12 +44,6 @@ class Router(Generic[Subscriber]):
         # By table, then by (column, value) of one eq condition; (None, None) for entries that have none.
         self._index: dict[int, dict[tuple[str | None, str | None], list[Entry[Subscriber]]]] = defaultdict(dict)
 
-    def __bool__(self) -> bool:
-        return bool(self._entries)
-
-    def __contains__(self, subscriber: Subscriber) -> bool:
-        return subscriber in self._entries
-
     def listens_to(self, table_oid: int) -> bool:
         return table_oid in self._index
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -35,6 +36,8 @@ KEY_PENALTY: Final = 2.0
 """Seconds before a bad API key is answered."""
 IDLE_TIMEOUT: Final = 66.0
 """Seconds without a frame or ping from the client until its socket is closed."""
+PUBLICATION_INTERVAL: Final = 60.0
+"""Seconds between looks at which tables are published; after a change every channel subscribes anew."""
 _MAX_FRAME: Final = 16 * 1024 * 1024
 
 
@@ -47,8 +50,11 @@ class StandIn:
         publishable_key: the opaque key of the role anon.
         secret_key: the opaque key of the role service_role.
         publication: whose tables can be subscribed to. It must exist.
-        time_scale: multiplies the real server's delays: penalties for bad keys and tokens, pause after a refresh.
+        time_scale: multiplies the real server's delays: penalties for bad keys and tokens, the pause after a refresh,
+            and the waits between looks at a token's end.
         idle_timeout: seconds of a client's silence until its socket is closed.
+        publication_interval: seconds between looks at which tables are published.
+        clock: seconds since 1970, what tokens are measured by.
     """
 
     def __init__(
@@ -61,17 +67,22 @@ class StandIn:
         publication: str = "supabase_realtime",
         time_scale: float = 1.0,
         idle_timeout: float = IDLE_TIMEOUT,
+        publication_interval: float = PUBLICATION_INTERVAL,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.keyring = Keyring(jwt_secret, {publishable_key: "anon", secret_key: "service_role"})
         self.time_scale = time_scale
         self.idle_timeout = idle_timeout
+        self.clock = clock
         self._publication = publication
+        self._publication_interval = publication_interval
+        self._published: frozenset[int] = frozenset()
         # Two, so that joins do not wait for questions about changes, nor changes for joins.
         self._databases = [Database(database_url), Database(database_url)]
         self._joins = Catalog(self._databases[0], publication)
         self.dispatcher = Dispatcher(Catalog(self._databases[1], publication))
-        self._stream = Stream(database_url, publication, self.dispatcher.receive, self.dispatcher.forget_stream)
-        self.dispatcher.flow = self._stream
+        self.stream = Stream(database_url, publication, self.dispatcher.receive, self.dispatcher.forget_stream)
+        self.dispatcher.flow = self.stream
         self._tasks: list[asyncio.Task[None]] = []
         self._connections: set[Connection] = set()
 
@@ -85,7 +96,8 @@ class StandIn:
         if not await self._joins.check_publication():
             await self._close()
             raise ValueError(f"publication: the database has none named {self._publication!r}")
-        for work in (self.dispatcher.run(), self._stream.run()):
+        self._published = await self._joins.published()
+        for work in (self.dispatcher.run(), self.stream.run(), self._watch_publication()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
             self._tasks.append(task)
@@ -103,7 +115,7 @@ class StandIn:
 
     async def _live(self) -> None:
         """Wait until the stream is live; raise what ended a task instead."""
-        live = asyncio.create_task(self._stream.live.wait())
+        live = asyncio.create_task(self.stream.live.wait())
         await asyncio.wait([live, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         if not live.done():
             live.cancel()
@@ -127,6 +139,24 @@ class StandIn:
             for connection in list(self._connections):
                 connection.abort()
 
+    async def _watch_publication(self) -> None:
+        while True:
+            await asyncio.sleep(self._publication_interval)
+            try:
+                await self.check_publication()
+            except psycopg.OperationalError as error:
+                logger.info("publication not checked: %s", str(error).strip())
+
+    async def check_publication(self) -> None:
+        """If other tables are published than before, let every channel subscribe anew."""
+        published = await self._joins.published()
+        if published != self._published:
+            self._published = published
+            for connection in self._connections:
+                for channel in connection.socket.channels.values():
+                    if connection.subscriber(channel) in self.dispatcher:
+                        connection.carry_out(connection.socket.subscribe(channel))
+
     async def subscribe(self, connection: Connection, wanted: Subscribe) -> None:
         """Carry out a join's subscription and tell the client how it went."""
         channel = wanted.channel
@@ -136,13 +166,14 @@ class StandIn:
             try:
                 resolved = await self._joins.resolve(wanted.bindings, channel.claims)
             except RefusedError as refused:
+                self.unsubscribe(connection, channel)
                 connection.carry_out(connection.socket.refused(channel, str(refused)))
                 return
             except psycopg.OperationalError:
                 # PostgreSQL is going away; the stream will notice and wait for it.
                 await asyncio.sleep(self.time_scale)
                 continue
-            if self._stream.live.is_set():
+            if self.stream.live.is_set():
                 break
         answers = connection.socket.subscribed(channel)
         if answers:
@@ -159,7 +190,7 @@ class StandIn:
             return web.Response(status=403)
         key = request.query.get("apikey") or request.headers.get("apikey") or ""
         try:
-            self.keyring.verify_key(key, time.time())
+            self.keyring.verify_key(key, self.clock())
         except TokenError as error:
             await asyncio.sleep(KEY_PENALTY * self.time_scale)
             return web.json_response({"error": error.on_connect}, status=401)
@@ -189,7 +220,7 @@ class StandIn:
             elif frame.type is WSMsgType.TEXT:
                 message = decode(connection.version, frame.data)
                 if message is not None:
-                    await connection.answer(connection.socket.receive(message, time.time()))
+                    await connection.answer(connection.socket.receive(message, self.clock()))
             elif frame.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}:
                 return
 

@@ -1,0 +1,1 @@
+"""Who may listen: access tokens and membership."""

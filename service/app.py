@@ -1,0 +1,87 @@
+"""The composition root: settings in, a Quart application out."""
+
+import logging
+import os
+from contextlib import AsyncExitStack
+
+from quart import Quart, Response, jsonify
+from quart_cors import cors
+from werkzeug.exceptions import HTTPException
+
+from service import health, pipeline
+from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, upstream_unavailable
+from service.settings import Settings
+from service.streams import snapshot, sse
+
+DRAIN_SECONDS = 5.0
+MAX_BODY_BYTES = 64 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> Quart:
+    """The service. Without ``settings`` they are read from the environment.
+
+    Raises :class:`service.errors.SettingsError`.
+    """
+    settings = settings or Settings.from_environment(os.environ)
+    app = Quart("service", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    stack = AsyncExitStack()
+    running: list[pipeline.Pipeline] = []
+
+    @app.before_serving
+    async def start() -> None:
+        running.append(await stack.enter_async_context(pipeline.running(settings)))
+
+    @app.after_serving
+    async def stop() -> None:
+        await drain(app)
+        await stack.aclose()
+
+    app.extensions["rowcast"] = running
+    app.register_blueprint(sse.blueprint(lambda: running[0].services))
+    app.register_blueprint(snapshot.blueprint(lambda: running[0].services))
+    app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener)))
+    _answer_errors(app)
+    return cors(
+        app,
+        allow_origin=settings.cors_origins or None,
+        allow_credentials=bool(settings.cors_origins),
+        allow_headers=["Authorization", "Last-Event-ID", "If-None-Match", "Content-Type"],
+        allow_methods=["GET", "POST", "PATCH", "OPTIONS"],
+        expose_headers=["ETag", "Retry-After"],
+        max_age=600,
+    )
+
+
+async def drain(app: Quart) -> None:
+    """Tells every stream that the service shuts down and waits for them to end. Call it before the server stops."""
+    for started in app.extensions["rowcast"]:
+        await started.services.hub.drain(DRAIN_SECONDS)
+
+
+def _answer_errors(app: Quart) -> None:
+    @app.errorhandler(ApiError)
+    async def told(error: ApiError) -> Response:
+        response = jsonify(error=error.code, message=error.message)
+        response.status_code = error.status
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
+
+    @app.errorhandler(DatabaseUnavailable)
+    async def unavailable(error: DatabaseUnavailable) -> Response:
+        logger.warning("the database can't be asked: %s", error)
+        return await told(upstream_unavailable())
+
+    @app.errorhandler(DatabaseRefused)
+    async def refused(error: DatabaseRefused) -> Response:
+        # Not the caller's fault: the service's key is wrong or the migrations are missing.
+        logger.error("the database refuses the service: %s", error)
+        return await told(upstream_unavailable())
+
+    @app.errorhandler(HTTPException)
+    async def unknown(error: HTTPException) -> Response:
+        code = "not_found" if error.code == 404 else "bad_request"
+        return await told(ApiError(error.code or 500, code, error.description or error.name))

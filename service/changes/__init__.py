@@ -1,0 +1,1 @@
+"""What comes in: changes read from the change log, in order and without holes."""

@@ -1,0 +1,83 @@
+"""One change of one row, as the database's change log tells it, and how two of them become one.
+
+``merge`` is used by replay and by every viewer's outbox: someone who was away or reads slowly gets the newest state of
+a row instead of each step towards it, and still learns everything that the steps would have told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+Op = Literal["I", "U", "D"]
+NOTHING: frozenset[str] = frozenset()
+
+
+class FeedKey(NamedTuple):
+    """A feed and one of its keys (a UUID string): what a channel, a topic and a cursor belong to."""
+
+    feed: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of ``feed_changes``.
+
+    ``prev`` is the key's revision before this one (0 for its first, -1 where the writer could not know it).
+    ``row`` is the new image, None for a D. ``changed`` names the columns that an update changed.
+    ``replaced`` is set by :func:`merge` alone: the row was deleted and inserted again since the viewer saw it.
+    """
+
+    revision: int
+    prev: int
+    table: str
+    row_id: str
+    op: Op
+    changed: frozenset[str]
+    row: Mapping[str, Any] | None
+    committed_at: str
+    replaced: bool = False
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What row this is about."""
+        return self.table, self.row_id
+
+
+class MalformedChange(ValueError):
+    """A record that is no whole row of the change log, as when Realtime left out what was too large."""
+
+
+def from_record(record: Mapping[str, Any]) -> Change:
+    """Reads a record of ``feed_changes``, from Realtime or from ``feed_since`` (which names the table ``table``).
+
+    Raises :class:`MalformedChange` when a column is missing or has the wrong shape.
+    """
+    try:
+        op = record["op"]
+        row = record["row"]
+        if op not in ("I", "U", "D") or (row is None) != (op == "D"):
+            raise MalformedChange(f"op {op!r} with {'no ' if row is None else 'a '}row")
+        return Change(
+            revision=int(record["revision"]),
+            prev=int(record["prev"]),
+            table=str(record["table"] if "table" in record else record["table_name"]),
+            row_id=str(record["row_id"]),
+            op=op,
+            changed=frozenset(record["changed"] or ()),
+            row=row,
+            committed_at=str(record["committed_at"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedChange(f"not a row of feed_changes: {error!r}") from error
+
+
+def merge(older: Change, newer: Change) -> Change:
+    """The one change that tells what both told. Both are of the same row, ``older`` has the lower revision."""
+    if newer.op == "D":
+        return newer
+    if older.op == "D" or older.replaced:
+        return replace(newer, op="I", changed=NOTHING, replaced=True)
+    if older.op == "I":
+        return replace(newer, op="I", changed=NOTHING)
+    return replace(newer, changed=older.changed | newer.changed)

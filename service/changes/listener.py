@@ -1,0 +1,365 @@
+"""Follows the keys that have viewers: Realtime for speed, the change log for truth.
+
+Three things bring changes in, and a key's sequencer makes one order of them:
+
+- Realtime. Keys share sockets, a hundred each; a socket lives in generations (``realtime``). When one ends, a new one
+  starts after a jittered delay, for ever.
+- Catch-up, from the key's cursor: on every readiness message, after a hole that does not close by itself, and when the
+  heads say so. One at a time for each key.
+- The heads: every key's newest revision in the database, read in one call each HEADS seconds. A key that is behind it
+  at two readings is deaf: it catches up and its generation ends. A key whose channel is not ready is fed by these
+  readings alone, once a second, so an outage of Realtime makes changes later and loses none.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from service.backoff import delays
+from service.changes.change import Change, FeedKey, MalformedChange, from_record
+from service.changes.log import PAGE, Page
+from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
+from service.changes.sequence import Sequencer
+from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.tasks import spawn
+
+HOLE_SECONDS = 0.15
+POLL_SECONDS = 1.0
+KEYS_PER_CALL = 500
+
+logger = logging.getLogger(__name__)
+
+
+class Log(Protocol):
+    """What is asked of the change log; see :class:`service.changes.log.ChangeLog`."""
+
+    async def since(self, key: FeedKey, cursor: int, limit: int = PAGE) -> Page: ...
+    async def heads(self, feed: str, keys: Iterable[str]) -> dict[str, int]: ...
+
+
+class Sink(Protocol):
+    """Who is told. None of these may raise or block."""
+
+    def changes(self, key: FeedKey, changes: Sequence[Change]) -> None:
+        """The key's next changes, in order, none missing."""
+
+    def live(self, key: FeedKey, live: bool, reason: str) -> None:
+        """Realtime carries the key's changes from now on, or does not."""
+
+    def lost(self, key: FeedKey, head: int, reason: str) -> None:
+        """What was before ``head`` can't be told one by one."""
+
+
+class _Follow:
+    """One followed key."""
+
+    def __init__(self, key: FeedKey) -> None:
+        self.key = key
+        self.sequencer: Sequencer | None = None  # None until the first reading of its head
+        self.live = asyncio.Event()
+        self.socket: _Socket | None = None
+        self.catching_up: asyncio.Task[None] | None = None
+        self.wanted_again = False
+        self.hole: asyncio.TimerHandle | None = None
+        self.expected: int | None = None  # a head that was ahead of us at the last reading
+
+
+class _Socket(Hearing):
+    """Up to a hundred keys on one Realtime socket, generation after generation."""
+
+    def __init__(self, listener: "LogListener") -> None:
+        self._listener = listener
+        self.follows: dict[FeedKey, _Follow] = {}
+        self.generation: Generation | None = None
+        self.task = spawn(self._run())
+
+    def add(self, follow: _Follow) -> None:
+        self.follows[follow.key] = follow
+        follow.socket = self
+        if self.generation is not None:
+            self.generation.join(follow.key)
+
+    def remove(self, follow: _Follow) -> None:
+        del self.follows[follow.key]
+        if self.generation is not None:
+            self.generation.leave(follow.key)
+
+    def ready(self, key: FeedKey) -> None:
+        if (follow := self.follows.get(key)) is not None:
+            self._listener.on_ready(follow)
+
+    def record(self, key: FeedKey, record: Mapping[str, Any] | None) -> None:
+        if (follow := self.follows.get(key)) is not None:
+            self._listener.on_record(follow, record)
+
+    async def _run(self) -> None:
+        waits = delays(self._listener.random)
+        while True:
+            generation = self._listener.new_generation(self)
+            was_live = False
+            try:
+                await generation.open()
+                self.generation = generation
+                for key in self.follows:
+                    generation.join(key)
+                reason = await generation.ended()
+            except Exception as error:  # noqa: BLE001 - whatever stops a connection, the answer is another one
+                reason = f"can't connect: {error!r}"
+            finally:
+                self.generation = None
+                await generation.close()
+            for follow in self.follows.values():
+                was_live = was_live or follow.live.is_set()
+                self._listener.on_deaf(follow, reason)
+            logger.warning("Realtime generation ended: %s (%d keys)", reason, len(self.follows))
+            if was_live:
+                waits = delays(self._listener.random)
+            await asyncio.sleep(next(waits))
+
+
+class LogListener:
+    """See the module. ``new_generation`` makes a generation for a socket; ``random`` gives numbers from 0 to 1."""
+
+    def __init__(
+        self,
+        log: Log,
+        sink: Sink,
+        new_generation: Callable[[Hearing], Generation],
+        random: Callable[[], float],
+        heads_seconds: float = 5.0,
+    ) -> None:
+        self._log = log
+        self._sink = sink
+        self.new_generation = new_generation
+        self.random = random
+        self._heads_seconds = heads_seconds
+        self._follows: dict[FeedKey, _Follow] = {}
+        self._sockets: list[_Socket] = []
+        self._heads_task: asyncio.Task[None] | None = None
+        self._look = asyncio.Event()  # something is wrong: read the heads sooner
+        self.database_up = True
+
+    def start(self) -> None:
+        self._heads_task = spawn(self._watch_heads())
+
+    @property
+    def is_running(self) -> bool:
+        return self._heads_task is not None and not self._heads_task.done()
+
+    @property
+    def is_live(self) -> bool:
+        """True unless some followed key is without Realtime."""
+        return all(follow.live.is_set() for follow in self._follows.values())
+
+    async def stop(self) -> None:
+        tasks = [socket.task for socket in self._sockets]
+        tasks += [follow.catching_up for follow in self._follows.values() if follow.catching_up]
+        if self._heads_task:
+            tasks.append(self._heads_task)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for follow in self._follows.values():
+            self._forget_hole(follow)
+        self._follows.clear()
+        self._sockets.clear()
+
+    async def follow(self, key: FeedKey) -> int:
+        """Begins to follow a key; returns the cursor after which every change will be told.
+
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`; the key is not followed then.
+        """
+        follow = _Follow(key)
+        self._follows[key] = follow
+        # Joined before the head is read: what Realtime brings meanwhile waits for the sequencer's first position.
+        self._socket_with_room().add(follow)
+        try:
+            head = (await self._log.heads(key.feed, [key.key]))[key.key]
+        except BaseException:
+            self.unfollow(key)
+            raise
+        follow.sequencer = Sequencer(head)
+        if follow.live.is_set():
+            self._catch_up(follow)  # what came between the readiness message and now was not kept
+        return head
+
+    async def wait_live(self, key: FeedKey, seconds: float) -> None:
+        """Returns when the key's channel is ready, at the latest after ``seconds``."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._follows[key].live.wait(), seconds)
+
+    def is_key_live(self, key: FeedKey) -> bool:
+        follow = self._follows.get(key)
+        return follow is not None and follow.live.is_set()
+
+    def unfollow(self, key: FeedKey) -> None:
+        follow = self._follows.pop(key)
+        self._forget_hole(follow)
+        if follow.catching_up:
+            follow.catching_up.cancel()
+        if follow.socket:
+            follow.socket.remove(follow)
+            if not follow.socket.follows:
+                follow.socket.task.cancel()
+                self._sockets.remove(follow.socket)
+
+    def _socket_with_room(self) -> _Socket:
+        for socket in self._sockets:
+            if len(socket.follows) < CHANNELS_PER_SOCKET:
+                return socket
+        socket = _Socket(self)
+        self._sockets.append(socket)
+        return socket
+
+    # What a socket hears
+
+    def on_ready(self, follow: _Follow) -> None:
+        """Subscribed, for the first time or anew: either way something may have been missed before."""
+        was_live = follow.live.is_set()
+        follow.live.set()
+        if follow.sequencer is not None:
+            self._catch_up(follow)
+            if not was_live:
+                self._sink.live(follow.key, True, "subscribed")
+
+    def on_deaf(self, follow: _Follow, reason: str) -> None:
+        if follow.live.is_set():
+            follow.live.clear()
+            self._look.set()
+            self._sink.live(follow.key, False, reason)
+
+    def on_record(self, follow: _Follow, record: Mapping[str, Any] | None) -> None:
+        if follow.sequencer is None:
+            return
+        if record is None:
+            self._catch_up(follow)
+            return
+        if record.get("feed") != follow.key.feed:
+            return  # another feed that has the same key
+        try:
+            change = from_record(record)
+        except MalformedChange as error:
+            logger.warning("%s %s: %s", follow.key.feed, follow.key.key, error)
+            self._catch_up(follow)
+            return
+        self._emit(follow, follow.sequencer.admit(change))
+
+    def _emit(self, follow: _Follow, changes: list[Change]) -> None:
+        if changes:
+            self._sink.changes(follow.key, changes)
+        if follow.sequencer is not None and follow.sequencer.has_hole:
+            if follow.hole is None:
+                loop = asyncio.get_running_loop()
+                follow.hole = loop.call_later(HOLE_SECONDS, self._hole_stayed, follow)
+        else:
+            self._forget_hole(follow)
+
+    def _hole_stayed(self, follow: _Follow) -> None:
+        follow.hole = None
+        self._catch_up(follow)
+
+    def _forget_hole(self, follow: _Follow) -> None:
+        if follow.hole is not None:
+            follow.hole.cancel()
+            follow.hole = None
+
+    # Catching up
+
+    def _catch_up(self, follow: _Follow) -> None:
+        """Starts a catch-up, or has the running one followed by another: it may have read before what is wanted."""
+        if follow.catching_up is not None:
+            follow.wanted_again = True
+            return
+        follow.catching_up = spawn(self._catching_up(follow))
+
+    async def _catching_up(self, follow: _Follow) -> None:
+        try:
+            while True:
+                follow.wanted_again = False
+                await self._read_rest(follow)
+                if not follow.wanted_again:
+                    return
+        finally:
+            follow.catching_up = None
+
+    async def _read_rest(self, follow: _Follow) -> None:
+        sequencer = follow.sequencer
+        assert sequencer is not None, "a catch-up needs a position"  # noqa: S101 - callers see to it
+        waits = delays(self.random)
+        more = True
+        while more:
+            try:
+                page = await self._log.since(follow.key, sequencer.last)
+            except DatabaseUnavailable as error:
+                self._note_database(False, error)
+                await asyncio.sleep(next(waits))
+                continue
+            except DatabaseRefused as error:
+                logger.error("the change log can't be read: %s", error)  # noqa: TRY400 - the message says it all
+                await asyncio.sleep(next(waits))
+                continue
+            self._note_database(True)
+            if page.reset:
+                sequencer.restart(page.head)
+                self._forget_hole(follow)
+                self._sink.lost(follow.key, page.head, "the change log no longer reaches back far enough")
+                return
+            head = page.changes[-1].revision if page.more else page.head
+            self._emit(follow, sequencer.catch_up(page.changes, head))
+            more = page.more
+
+    # Watching the heads
+
+    async def _watch_heads(self) -> None:
+        while True:
+            await self._next_reading()
+            for feed in {key.feed for key in self._follows}:
+                await self._compare_heads(feed)
+
+    async def _next_reading(self) -> None:
+        something_wrong = not self.is_live or not self.database_up or any(f.expected for f in self._follows.values())
+        self._look.clear()
+        base = POLL_SECONDS if something_wrong else self._heads_seconds
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._look.wait(), base * (0.9 + 0.2 * self.random()))
+
+    async def _compare_heads(self, feed: str) -> None:
+        followed = {key.key: f for key, f in self._follows.items() if key.feed == feed and f.sequencer is not None}
+        keys = list(followed)
+        for start in range(0, len(keys), KEYS_PER_CALL):
+            try:
+                heads = await self._log.heads(feed, keys[start : start + KEYS_PER_CALL])
+            except (DatabaseUnavailable, DatabaseRefused) as error:
+                self._note_database(False, error)
+                return
+            self._note_database(True)
+            for key, head in heads.items():
+                self._compare(followed[key], head)
+
+    def _compare(self, follow: _Follow, head: int) -> None:
+        if follow.key not in self._follows or follow.sequencer is None:
+            return
+        last = follow.sequencer.last
+        if head <= last:
+            follow.expected = None
+        elif not follow.live.is_set():
+            self._catch_up(follow)
+        elif follow.expected is None or follow.expected <= last:
+            follow.expected = head  # perhaps on its way: the next reading tells
+            self._look.set()
+        else:
+            follow.expected = None
+            self._catch_up(follow)
+            if follow.socket and follow.socket.generation:
+                follow.socket.generation.end(f"{follow.key.feed} {follow.key.key} is deaf: the database is ahead of it")
+
+    def _note_database(self, up: bool, error: Exception | None = None) -> None:
+        if up != self.database_up:
+            self.database_up = up
+            self._look.set()
+            if up:
+                logger.info("the database answers again")
+            else:
+                logger.warning("the database does not answer: %s", error)

@@ -1,0 +1,48 @@
+"""The service's own exceptions.
+
+RowcastServiceError
+├── SettingsError         the environment is missing something or has it wrong
+├── DatabaseUnavailable   the database could not be asked; trying again may help
+├── DatabaseRefused       the database refused the question; trying again does not help
+└── ApiError              a request is answered with a status and {"error": code, "message": text}
+"""
+
+
+class RowcastServiceError(Exception):
+    """Base of everything the service raises on purpose."""
+
+
+class SettingsError(RowcastServiceError):
+    """The message lists every variable at fault, one a line."""
+
+
+class DatabaseUnavailable(RowcastServiceError):
+    """Network failure, time-out or a 5xx answer from the database's REST interface."""
+
+
+class DatabaseRefused(RowcastServiceError):
+    """A 4xx answer: a missing function, a wrong key, a bad argument. The message is the database's own."""
+
+
+class ApiError(RowcastServiceError):
+    """An answer to a request that can't be served. ``retry_after`` is in seconds."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "bad_request", message)
+
+
+def not_found(what: str) -> ApiError:
+    """What does not exist and what the caller may not see look the same."""
+    return ApiError(404, "not_found", f"No such {what}, or you are no member of its project.")
+
+
+def upstream_unavailable() -> ApiError:
+    return ApiError(503, "upstream_unavailable", "The database can't be asked at the moment.", retry_after=2)

@@ -1,0 +1,1 @@
+"""What it means: one module per feed translates its changes into messages."""

@@ -1,0 +1,102 @@
+"""What a feed is, and what the messages of every feed have in common.
+
+A feed's module says which tables it has, what a change of theirs means as messages, and how its snapshot is read.
+Messages are frozen Pydantic models: their fields are the wire's, in the order of the wire.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+from service.changes.change import Change
+
+
+def _milliseconds(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Timestamp = Annotated[datetime, PlainSerializer(_milliseconds, return_type=str)]
+"""RFC 3339, UTC, milliseconds."""
+
+
+class WireModel(BaseModel):
+    """An object on the wire: camelCase names, unknown columns of a row ignored."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class Message(WireModel):
+    """One message of a stream; ``type`` is its kind, and its event name where events are named."""
+
+    type: str
+
+
+class Live(Message):
+    type: Literal["live"] = "live"
+    live: bool
+    reason: str
+
+
+class Reset(Message):
+    type: Literal["reset"] = "reset"
+    reason: str
+
+
+class Error(Message):
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+
+
+class StreamEnd(Message):
+    type: Literal["stream_end"] = "stream_end"
+    reason: str
+    reconnect: bool
+
+
+CONTROL_TYPES = frozenset({"connected", "snapshot", "live", "reset", "error", "stream_end"})
+"""Messages about the stream itself, which ``?types=`` never takes away."""
+
+
+@dataclass(frozen=True)
+class SnapshotQuery:
+    """The database function that reads a key's snapshot, and the name of its argument."""
+
+    function: str
+    argument: str
+
+
+class Feed(Protocol):
+    """One feed: pure, and the same for every key of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def snapshot_query(self) -> SnapshotQuery: ...
+
+    @property
+    def append_only(self) -> frozenset[str]:
+        """Tables whose changes never merge: each row is an event of its own."""
+        ...
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The types that :meth:`translate` can give, which ``?types=`` may choose from."""
+        ...
+
+    def translate(self, change: Change) -> Sequence[Message]:
+        """The messages that a change means, none to several, in order."""
+        ...
+
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool) -> Message:
+        """A stream's first message."""
+        ...
+
+    def snapshot(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Sequence[WireModel]]:
+        """The snapshot's lists, by their name on the wire, from the rows of the snapshot query."""
+        ...

@@ -1,0 +1,56 @@
+"""Messages as bytes: compact JSON, UTF-8, encoded once however many viewers there are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from service.events.model import Message, WireModel
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One message ready to be sent: its type and its JSON."""
+
+    type: str
+    data: bytes
+
+
+def encode(message: Message) -> Encoded:
+    return Encoded(message.type, message.__pydantic_serializer__.to_json(message, by_alias=True))
+
+
+def encode_model(model: BaseModel) -> bytes:
+    return model.__pydantic_serializer__.to_json(model, by_alias=True)
+
+
+class _SnapshotHead(WireModel):
+    type: str = "snapshot"
+    revision: int
+    part: int
+    last: bool
+
+
+def snapshot_parts(revision: int, lists: Mapping[str, Sequence[WireModel]], limit: int = 256 * 1024) -> list[Encoded]:
+    """A snapshot's messages, at least one, each of at most ``limit`` bytes unless one row alone is longer."""
+    parts: list[dict[str, list[bytes]]] = [{name: [] for name in lists}]
+    room = limit - 200  # for the head and the lists' names
+    used = 0
+    for name, rows in lists.items():
+        for row in rows:
+            data = encode_model(row)
+            if used and used + len(data) + 1 > room:
+                parts.append({name: [] for name in lists})
+                used = 0
+            parts[-1][name].append(data)
+            used += len(data) + 1
+    return [
+        Encoded("snapshot", _snapshot_part(revision, number, number == len(parts), part))
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def _snapshot_part(revision: int, part: int, last: bool, lists: Mapping[str, Sequence[bytes]]) -> bytes:
+    head = encode_model(_SnapshotHead(revision=revision, part=part, last=last))
+    members = b"".join(b',"%s":[%s]' % (name.encode(), b",".join(rows)) for name, rows in lists.items())
+    return head[:-1] + members + b"}"

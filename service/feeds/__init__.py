@@ -1,0 +1,1 @@
+"""Who hears it: recent changes, replay, and one outbox per viewer."""

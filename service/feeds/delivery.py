@@ -1,0 +1,41 @@
+"""A change on its way to viewers, together with what it means, encoded once for all of them."""
+
+from service.changes.change import Change, merge
+from service.events.model import Feed
+from service.events.wire import Encoded, encode
+
+OVERHEAD = 300
+"""Bytes a delivery takes beside its messages, about."""
+
+
+class Delivery:
+    """A change and its messages, translated and encoded when first asked for."""
+
+    __slots__ = ("_feed", "_messages", "_size", "change")
+
+    def __init__(self, change: Change, feed: Feed, size: int | None = None) -> None:
+        self.change = change
+        self._feed = feed
+        self._messages: tuple[Encoded, ...] | None = None
+        self._size = size
+
+    @property
+    def messages(self) -> tuple[Encoded, ...]:
+        if self._messages is None:
+            self._messages = tuple(encode(message) for message in self._feed.translate(self.change))
+        return self._messages
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, about. A merged one is not encoded to learn that: it may never be sent as it is."""
+        if self._size is None:
+            self._size = OVERHEAD + sum(len(message.data) for message in self.messages)
+        return self._size
+
+    @property
+    def merges(self) -> bool:
+        """False when its row is an event of its own, told even if a newer one follows."""
+        return self.change.table not in self._feed.append_only
+
+    def merged(self, newer: "Delivery") -> "Delivery":
+        return Delivery(merge(self.change, newer.change), self._feed, max(self.size, newer.size))

@@ -1,0 +1,292 @@
+"""Who hears what: one topic for each followed key, and the viewers of each.
+
+Publishing and attaching are synchronous, so nothing falls between reading where a viewer stands and registering it:
+from :meth:`Topic.attach` on, every change newer than its cursor reaches its outbox, and what lies before is read with
+:meth:`Hub.history` (the ring, else the database, one query for all who wait for the same).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.changes.change import Change, FeedKey
+from service.changes.listener import Log
+from service.changes.log import Snapshot
+from service.events.endings import Ending
+from service.events.model import Feed, Live, Reset
+from service.feeds.delivery import Delivery
+from service.feeds.outbox import Outbox
+from service.feeds.ring import Ring
+from service.feeds.viewer import Viewer
+
+REPLAY_LIMIT = 5000
+TICK_SECONDS = 0.02
+TICK_LIMIT_SECONDS = 0.1
+TICK_PER_VIEWER_SECONDS = 50e-6
+OUTBOX_ROWS = 5000
+
+
+class Listener(Protocol):
+    """What the hub asks of the listener; see :class:`service.changes.listener.LogListener`."""
+
+    async def follow(self, key: FeedKey) -> int: ...
+    def unfollow(self, key: FeedKey) -> None: ...
+    def is_key_live(self, key: FeedKey) -> bool: ...
+    async def wait_live(self, key: FeedKey, seconds: float) -> None: ...
+    @property
+    def is_live(self) -> bool: ...
+
+
+class SnapshotLog(Log, Protocol):
+    async def snapshot(self, function: str, argument: str, key: str) -> Snapshot: ...
+
+
+@dataclass(frozen=True)
+class History:
+    """All of a key's deliveries in the range (cursor, head]."""
+
+    cursor: int
+    head: int
+    deliveries: Sequence[Delivery]
+
+
+class Topic:
+    """One followed key. ``feed`` says what its changes mean."""
+
+    def __init__(self, key: FeedKey, feed: Feed, head: int, outbox_bytes: int) -> None:
+        self.key = key
+        self.feed = feed
+        self.ring = Ring(head)
+        self.live = False
+        self.viewers: set[Viewer] = set()
+        self.linger: asyncio.TimerHandle | None = None
+        self.loading: list[tuple[int, asyncio.Task[History | None]]] = []
+        self._outbox_bytes = outbox_bytes
+        self._flushed_at = 0.0
+        self._flush: asyncio.TimerHandle | None = None
+
+    def attach(self, cursor: int | None) -> Viewer:
+        """Registers a viewer that has everything up to ``cursor`` (the topic's head when None)."""
+        # What lies between an older cursor and the head is history: read apart, and put before the outbox.
+        last = self.ring.head if cursor is None else max(cursor, self.ring.head)
+        viewer = Viewer(Outbox(last, OUTBOX_ROWS, self._outbox_bytes))
+        self.viewers.add(viewer)
+        return viewer
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            delivery = Delivery(change, self.feed)
+            self.ring.append(delivery)
+            for viewer in self.viewers:
+                viewer.put(delivery)
+        self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        """Wakes the viewers at once when it has been quiet, else together at the end of the tick."""
+        if self._flush is not None:
+            return
+        loop = asyncio.get_running_loop()
+        tick = min(max(TICK_SECONDS, len(self.viewers) * TICK_PER_VIEWER_SECONDS), TICK_LIMIT_SECONDS)
+        due = self._flushed_at + tick
+        if loop.time() >= due:
+            self._wake_all()
+        else:
+            self._flush = loop.call_at(due, self._wake_all)
+
+    def _wake_all(self) -> None:
+        self._flush = None
+        self._flushed_at = asyncio.get_running_loop().time()
+        for viewer in self.viewers:
+            viewer.wake()
+
+    def close(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+        if self.linger is not None:
+            self.linger.cancel()
+
+
+class Hub:
+    """All topics; the listener's sink."""
+
+    def __init__(self, log: SnapshotLog, feeds: Mapping[str, Feed], linger_seconds: float, outbox_bytes: int) -> None:
+        self.feeds = feeds
+        self._log = log
+        self._linger_seconds = linger_seconds
+        self._outbox_bytes = outbox_bytes
+        self._topics: dict[FeedKey, Topic] = {}
+        self._opening: dict[FeedKey, asyncio.Task[Topic]] = {}
+        self._listener: Listener | None = None
+        self.draining = False
+        self._empty = asyncio.Event()  # once draining: the last viewer has gone
+
+    def bind(self, listener: Listener) -> None:
+        """Names the listener, which needs the hub as its sink first."""
+        self._listener = listener
+
+    @property
+    def viewers(self) -> int:
+        return sum(len(topic.viewers) for topic in self._topics.values())
+
+    async def topic(self, key: FeedKey, patience: float = 0.0) -> Topic:
+        """The key's topic, followed from now on for at least the linger time. One opening serves all who ask.
+
+        A topic just opened is given ``patience`` seconds to become live.
+
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
+        """
+        topic = self._topics.get(key)
+        if topic is None:
+            opening = self._opening.get(key)
+            if opening is None:
+                opening = self._opening[key] = asyncio.get_running_loop().create_task(self._open(key, patience))
+            topic = await asyncio.shield(opening)
+        self._linger(topic)
+        return topic
+
+    async def _open(self, key: FeedKey, patience: float) -> Topic:
+        try:
+            assert self._listener is not None, "bind() comes first"  # noqa: S101 - the composition root does
+            head = await self._listener.follow(key)
+            topic = self._topics[key] = Topic(key, self.feeds[key.feed], head, self._outbox_bytes)
+            topic.live = self._listener.is_key_live(key)
+            await self._listener.wait_live(key, patience)
+            return topic
+        finally:
+            del self._opening[key]
+
+    def detach(self, topic: Topic, viewer: Viewer) -> None:
+        topic.viewers.discard(viewer)
+        self._linger(topic)
+        self._note_empty()
+
+    def _linger(self, topic: Topic) -> None:
+        """(Re)starts the time after which a topic without viewers is given up."""
+        if topic.linger is not None:
+            topic.linger.cancel()
+        topic.linger = asyncio.get_running_loop().call_later(self._linger_seconds, self._give_up, topic)
+
+    def _give_up(self, topic: Topic) -> None:
+        topic.linger = None
+        if not topic.viewers and self._topics.get(topic.key) is topic:
+            del self._topics[topic.key]
+            topic.close()
+            if self._listener is not None:
+                self._listener.unfollow(topic.key)
+
+    # What the listener tells
+
+    def changes(self, key: FeedKey, changes: Sequence[Change]) -> None:
+        if (topic := self._topics.get(key)) is not None:
+            topic.publish(changes)
+
+    def live(self, key: FeedKey, live: bool, reason: str) -> None:
+        topic = self._topics.get(key)
+        if topic is not None and topic.live != live:
+            topic.live = live
+            for viewer in topic.viewers:
+                viewer.tell_live(Live(live=live, reason=reason))
+
+    def lost(self, key: FeedKey, head: int, reason: str) -> None:
+        if (topic := self._topics.get(key)) is not None:
+            topic.ring.restart(head)
+            for viewer in topic.viewers:
+                viewer.tell_reset(Reset(reason=reason))
+
+    # What is read
+
+    async def history(self, topic: Topic, cursor: int, upto: int) -> History | None:
+        """Everything of the key after ``cursor``, at least up to ``upto``; None when a reset is due instead.
+
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
+        """
+        history = await self._read(topic, cursor)
+        # a reading that began for someone else may end before what this one has missed
+        while history is not None and history.head < upto:
+            rest = await self._read(topic, history.head)
+            history = rest and History(cursor, rest.head, [*history.deliveries, *rest.deliveries])
+        return history
+
+    async def _read(self, topic: Topic, cursor: int) -> History | None:
+        recent = topic.ring.since(cursor)
+        if recent is not None:
+            return History(cursor, topic.ring.head, recent)
+        for start, loading in topic.loading:
+            if start <= cursor:
+                history = await asyncio.shield(loading)
+                # a cursor that is ahead of that reading is the database's to judge
+                if history is not None and cursor <= history.head:
+                    later = [item for item in history.deliveries if item.change.revision > cursor]
+                    return History(cursor, history.head, later)
+                break
+        return await self._load_once(topic, cursor)
+
+    async def _load_once(self, topic: Topic, cursor: int) -> History | None:
+        task = asyncio.get_running_loop().create_task(self._load(topic, cursor))
+        entry = (cursor, task)
+        topic.loading.append(entry)
+        task.add_done_callback(lambda _: topic.loading.remove(entry))
+        return await asyncio.shield(task)
+
+    async def _load(self, topic: Topic, cursor: int) -> History | None:
+        ring_floor = topic.ring.floor
+        changes: list[Change] = []
+        at = cursor
+        while True:
+            page = await self._log.since(topic.key, at)
+            if page.reset:
+                return None
+            changes.extend(page.changes)
+            if len(changes) > REPLAY_LIMIT:
+                return None
+            if not page.more:
+                break
+            at = changes[-1].revision
+        deliveries = [Delivery(change, topic.feed) for change in changes]
+        if topic.ring.floor == ring_floor:
+            topic.ring.extend_back(cursor, [item for item in deliveries if item.change.revision <= ring_floor])
+        return History(cursor, page.head, deliveries)
+
+    async def snapshot(self, topic_feed: Feed, key: FeedKey) -> Snapshot:
+        query = topic_feed.snapshot_query
+        return await self._log.snapshot(query.function, query.argument, key.key)
+
+    # For those who poll
+
+    def is_live(self, key: FeedKey) -> bool:
+        """Whether a stream of this key would be live; for a key that nobody streams, whether the others are."""
+        topic = self._topics.get(key)
+        return topic.live if topic else self._listener is not None and self._listener.is_live
+
+    async def head(self, key: FeedKey) -> int:
+        """The key's newest revision in the database."""
+        return (await self._log.heads(key.feed, [key.key]))[key.key]
+
+    async def read_since(self, key: FeedKey, cursor: int) -> History | None:
+        """As :meth:`history`, up to the database's head at the time of the call."""
+        return await self._load(Topic(key, self.feeds[key.feed], cursor, self._outbox_bytes), cursor)
+
+    # The end
+
+    async def drain(self, seconds: float) -> None:
+        """Ends every stream with ``shutdown`` and waits until they have gone, at most ``seconds``."""
+        self.draining = True
+        for topic in self._topics.values():
+            for viewer in topic.viewers:
+                viewer.end(Ending.SHUTDOWN)
+        self._note_empty()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), seconds)
+
+    def _note_empty(self) -> None:
+        if self.draining and self.viewers == 0:
+            self._empty.set()
+
+    async def close(self) -> None:
+        for opening in self._opening.values():
+            opening.cancel()
+        for topic in self._topics.values():
+            topic.close()
+        self._topics.clear()

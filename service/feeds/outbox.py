@@ -1,0 +1,78 @@
+"""What one viewer has yet to be sent: deliveries in the order of their revisions, at most one for each row.
+
+A reader that keeps up finds one delivery here and takes it. For one that does not, changes of the same row merge, so
+what waits is bounded by the rows that changed and never grows with time. Rows of append-only tables don't merge; for
+those, and for very many rows, there are two hard bounds.
+"""
+
+from collections.abc import Sequence
+
+from service.feeds.delivery import Delivery
+
+
+class Overflow(Exception):
+    """The outbox is over its bounds; what it holds must be thrown away and the stream ended."""
+
+
+class Outbox:
+    """``last`` is the revision the viewer has: nothing that is not newer is ever put in."""
+
+    def __init__(self, last: int, max_rows: int = 5000, max_bytes: int = 1 << 20) -> None:
+        self.last = last
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._deliveries: dict[tuple[object, ...], Delivery] = {}
+        self._bytes = 0
+        self.conflated = 0
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+    def put(self, delivery: Delivery) -> None:
+        """Adds a delivery newer than all before it. Raises :class:`Overflow` when that is more than fits."""
+        change = delivery.change
+        if change.revision <= self.last:
+            return
+        identity = change.identity if delivery.merges else (*change.identity, change.revision)
+        older = self._deliveries.pop(identity, None)
+        if older is not None:
+            self._bytes -= older.size
+            delivery = older.merged(delivery)
+            self.conflated += 1
+        self._deliveries[identity] = delivery  # at the end: the newest revision of all
+        self._bytes += delivery.size
+        if len(self._deliveries) > self._max_rows or self._bytes > self._max_bytes:
+            raise Overflow
+
+    def skip_to(self, revision: int) -> None:
+        """Drops what is not newer than ``revision``, because the viewer has learnt it in another way."""
+        self.last = max(self.last, revision)
+        for identity, delivery in list(self._deliveries.items()):
+            if delivery.change.revision <= self.last:
+                del self._deliveries[identity]
+                self._bytes -= delivery.size
+
+    def take(self) -> list[Delivery]:
+        """Empties the outbox, in the order of revisions."""
+        taken = list(self._deliveries.values())
+        self.clear()
+        if taken:
+            self.last = taken[-1].change.revision
+        return taken
+
+    def clear(self) -> None:
+        self._deliveries.clear()
+        self._bytes = 0
+
+    def restart(self) -> None:
+        """Forgets what waits and what the viewer has: a snapshot will say anew where it stands."""
+        self.clear()
+        self.last = 0
+
+
+def merge_range(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Merges all that a range of revisions has to tell, for a viewer who missed the whole of it."""
+    unbounded = Outbox(last=-1, max_rows=len(deliveries) + 1, max_bytes=1 << 62)
+    for delivery in deliveries:
+        unbounded.put(delivery)
+    return unbounded.take()

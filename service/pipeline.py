@@ -1,0 +1,82 @@
+"""The whole flow on one screen.
+
+PostgreSQL   a commit appends its changes to feed_changes, numbered in order         supabase/migrations
+   │
+   ├─ Realtime ──▶ RealtimeGeneration   one socket's life: fast, and never trusted    changes/realtime
+   └─ REST ──────▶ ChangeLog            heads, catch-ups, snapshots: the authority    changes/log
+                        │
+                   LogListener          what both bring, each change once, in order   changes/listener
+                        │                                                             (changes/sequence)
+                      Hub               a topic a key: ring, viewers, replay          feeds/hub
+                        │
+                     Delivery           translated and encoded once for all viewers   events/project, events/wire
+                        │
+               Viewer and its Outbox    one a stream: the newest of each row          feeds/outbox
+                        │
+                     Session            the stream's bytes, first to last             streams/session
+                        │
+                   GET …/status         access, then Server-Sent Events               streams/sse
+"""
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from service.access.gate import Gate
+from service.access.jwks import KeySet, Verifier
+from service.access.members import Members
+from service.changes.listener import LogListener
+from service.changes.log import ChangeLog
+from service.changes.realtime import RealtimeGeneration
+from service.events.project import ProjectFeed
+from service.feeds.hub import Hub
+from service.settings import Settings
+from service.streams.services import Services
+from supabase import AsyncClientOptions, acreate_client
+
+REQUEST_SECONDS = 10.0
+FEEDS = {feed.name: feed for feed in (ProjectFeed(),)}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the application needs of it."""
+
+    log: ChangeLog
+    listener: LogListener
+    services: Services
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Pipeline]:
+    """The pipeline, connected and following nothing yet."""
+    async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
+        supabase = await acreate_client(
+            settings.supabase_url, settings.secret_key, AsyncClientOptions(httpx_client=http)
+        )
+        log = ChangeLog(supabase)
+        hub = Hub(log, FEEDS, settings.linger_seconds, settings.outbox_bytes)
+        listener = LogListener(
+            log,
+            hub,
+            lambda hearing: RealtimeGeneration(settings.supabase_url, settings.secret_key, hearing),
+            random.random,
+            settings.heads_seconds,
+        )
+        hub.bind(listener)
+        jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
+        gate = Gate(
+            Verifier(jwks, settings.jwt_secret, settings.issuer, time.time),
+            Members(http, settings.supabase_url, settings.publishable_key),
+        )
+        services = Services(hub, gate, settings.keepalive_seconds, settings.stream_max_age_seconds, random.random)
+        listener.start()
+        try:
+            yield Pipeline(log, listener, services)
+        finally:
+            await listener.stop()
+            await hub.close()

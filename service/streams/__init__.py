@@ -1,0 +1,1 @@
+"""How it goes out: Server-Sent Events and snapshots."""

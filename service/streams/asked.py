@@ -1,0 +1,76 @@
+"""Reads what a request for a stream or a snapshot asks for, and says which parameter is wrong when one is."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from werkzeug.datastructures import Headers
+
+from service.errors import ApiError, bad_request
+from service.feeds.cursor import BadCursor, parse
+
+Parameters = Mapping[str, str] | Headers
+
+
+def uuid(name: str, text: str) -> str:
+    """A UUID in its canonical form."""
+    try:
+        if len(text) != 36:
+            raise ValueError(text)
+        return str(UUID(text))
+    except ValueError:
+        raise bad_request(f"{name} must be a UUID like 00000000-0000-4000-8000-000000000002.") from None
+
+
+def cursor(name: str, text: str) -> int:
+    try:
+        return parse(text)
+    except BadCursor as error:
+        raise bad_request(f"{name} is wrong: {error}.") from None
+
+
+def stream_cursor(headers: Parameters, query: Parameters) -> int | None:
+    """Where the page was. EventSource reconnects with its first URL, so its header beats ``?since=``."""
+    if header := headers.get("Last-Event-ID", ""):
+        return cursor("Last-Event-ID", header)
+    return cursor("since", query["since"]) if "since" in query else None
+
+
+def flag(query: Parameters, name: str) -> bool:
+    value = query.get(name, "0")
+    if value not in ("0", "1"):
+        raise bad_request(f"{name} must be 1 or 0.")
+    return value == "1"
+
+
+def named(query: Parameters) -> bool:
+    if query.get("events", "named") != "named":
+        raise bad_request("events must be 'named', or left out for unnamed messages.")
+    return "events" in query
+
+
+def types(query: Parameters, known: frozenset[str]) -> frozenset[str] | None:
+    """The types asked for, None for all."""
+    if "types" not in query:
+        return None
+    wanted = frozenset(part for part in query["types"].split(",") if part)
+    if not wanted or wanted - known:
+        wrong = ", ".join(sorted(wanted - known)[:3]) or "nothing"
+        raise bad_request(f"types names {wrong[:100]}; it takes one or more of: {', '.join(sorted(known))}.")
+    return wanted
+
+
+def access_token(headers: Parameters, query: Parameters) -> str:
+    """The access token. The first place that holds anything decides; there is no falling through to the next.
+
+    Raises :class:`ApiError` 401 missing_token or invalid_token.
+    """
+    if "Authorization" in headers:
+        scheme, _, token = headers["Authorization"].partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise ApiError(401, "invalid_token", "The Authorization header must be 'Bearer <access token>'.")
+        return token.strip()
+    if query.get("token"):
+        return query["token"]
+    raise ApiError(
+        401, "missing_token", "Send a Supabase access token as 'Authorization: Bearer …' or as the parameter token."
+    )

@@ -1,0 +1,183 @@
+"""One stream from its first byte to its last: connected, what was missed, what happens, and why it ended.
+
+A session is an iterator of byte chunks and knows nothing of HTTP. It takes its place among the topic's viewers when it
+is first iterated and gives it back when it ends, however it ends.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+
+from service.backoff import delays
+from service.changes.log import Snapshot
+from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.events.endings import Ending
+from service.events.model import Error, Message, Reset
+from service.events.wire import Encoded, encode, snapshot_parts
+from service.feeds.delivery import Delivery
+from service.feeds.hub import Hub, Topic
+from service.feeds.outbox import merge_range
+from service.feeds.viewer import Viewer
+from service.streams import frames
+
+REPLAY_CHUNK = 64
+RETRY_MILLISECONDS = (1000, 3000)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page asks for. ``cursor`` is where it was; ``types`` are the only ones it wants, None for all.
+
+    ``expires_at`` is its token's exp, in s since the epoch; ``max_age`` is in s.
+    """
+
+    cursor: int | None
+    snapshot: bool
+    named: bool
+    types: frozenset[str] | None
+    expires_at: float
+    max_age: float
+
+
+class Session:
+    """One stream of one topic. Iterate :meth:`chunks` once."""
+
+    def __init__(
+        self, hub: Hub, topic: Topic, request: Request, keepalive_seconds: float, random: Callable[[], float]
+    ) -> None:
+        self._hub = hub
+        self._topic = topic
+        self._request = request
+        self._keepalive_seconds = keepalive_seconds
+        self._random = random
+        self._passed_over: int | None = None  # the newest revision of which `types` left nothing
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        viewer = self._topic.attach(self._request.cursor)
+        try:
+            yield self._opening(viewer)
+            try:
+                async for chunk in self._missed(viewer):
+                    yield chunk
+            except (DatabaseUnavailable, DatabaseRefused) as error:
+                logger.warning("a stream of %s %s could not start: %s", *self._topic.key, error)
+                yield self._frame(Error(code="upstream_unavailable", message="The database can't be asked."))
+                yield self._frame(Ending.ERROR.message)
+                return
+            async for chunk in self._live(viewer):
+                yield chunk
+        finally:
+            self._hub.detach(self._topic, viewer)
+
+    def _opening(self, viewer: Viewer) -> bytes:
+        cursor, head = self._request.cursor, self._topic.ring.head
+        resumed = cursor is not None
+        connected = self._topic.feed.connected(
+            self._topic.key.key, head if cursor is None else cursor, resumed=resumed, live=self._topic.live
+        )
+        viewer.live = None  # what it said is in `connected`
+        start = None if self._request.snapshot and not resumed else head if cursor is None else cursor
+        low, high = RETRY_MILLISECONDS
+        return frames.retry(round(low + self._random() * (high - low))) + self._frame(connected, start)
+
+    async def _missed(self, viewer: Viewer) -> AsyncIterator[bytes]:
+        """What the page asks for before the present: a replay from its cursor, a snapshot, or nothing."""
+        cursor = self._request.cursor
+        if cursor is not None:
+            history = await self._hub.history(self._topic, cursor, self._topic.ring.head)
+            if history is None:
+                viewer.tell_reset(Reset(reason="the cursor is too old, or not from this database"))
+                return
+            viewer.outbox.skip_to(history.head)
+            missed = merge_range(history.deliveries)
+            for start in range(0, len(missed), REPLAY_CHUNK):
+                yield self._delivered(missed[start : start + REPLAY_CHUNK])
+        elif self._request.snapshot:
+            snapshot = await self._hub.snapshot(self._topic.feed, self._topic.key)
+            for chunk in self._snapshot(viewer, snapshot):
+                yield chunk
+
+    async def _live(self, viewer: Viewer) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        expires = started + self._request.expires_at - time.time()
+        retires = started + self._request.max_age
+        keepalive = started + self._keepalive_seconds
+        while True:
+            if viewer.reset is not None:
+                async for chunk in self._reset(viewer):
+                    yield chunk
+            elif chunk := self._news(viewer):
+                yield chunk
+            elif viewer.ending is not None:
+                yield self._frame(viewer.ending.message)
+                return
+            elif (now := loop.time()) >= expires:
+                viewer.end(Ending.TOKEN_EXPIRED)
+                continue
+            elif now >= retires:
+                viewer.end(Ending.SHUTDOWN)
+                continue
+            elif now >= keepalive:
+                yield frames.keepalive(self._passed_over)
+                self._passed_over = None
+            else:
+                await viewer.wait(min(expires, retires, keepalive))
+                continue
+            keepalive = loop.time() + self._keepalive_seconds
+
+    def _news(self, viewer: Viewer) -> bytes:
+        news = b""
+        if viewer.live is not None:
+            news = self._frame(viewer.live)
+            viewer.live = None
+        return news + self._delivered(viewer.outbox.take())
+
+    async def _reset(self, viewer: Viewer) -> AsyncIterator[bytes]:
+        """Tells the reset and what is there instead, as soon as the database can be asked."""
+        reset, viewer.reset = viewer.reset, None
+        if reset is None:
+            return
+        yield self._frame(reset)
+        waits = delays(self._random)
+        while True:
+            try:
+                snapshot = await self._hub.snapshot(self._topic.feed, self._topic.key)
+            except DatabaseUnavailable:
+                await asyncio.sleep(next(waits))
+                yield frames.keepalive()
+            else:
+                break
+        for chunk in self._snapshot(viewer, snapshot):
+            yield chunk
+
+    def _snapshot(self, viewer: Viewer, snapshot: Snapshot) -> Iterable[bytes]:
+        viewer.outbox.skip_to(snapshot.head)
+        parts = snapshot_parts(snapshot.head, self._topic.feed.snapshot(snapshot.rows))
+        for number, part in enumerate(parts, start=1):
+            yield self._encoded(part, snapshot.head if number == len(parts) else None)
+
+    def _delivered(self, deliveries: Iterable[Delivery]) -> bytes:
+        """Frames of what the page wants; only the last one of a revision carries its id."""
+        types = self._request.types
+        chunk = []
+        for delivery in deliveries:
+            wanted = [message for message in delivery.messages if types is None or message.type in types]
+            revision = delivery.change.revision
+            if wanted:
+                chunk += [self._encoded(message, None) for message in wanted[:-1]]
+                chunk.append(self._encoded(wanted[-1], revision))
+                self._passed_over = None
+            else:
+                self._passed_over = revision
+        return b"".join(chunk)
+
+    def _frame(self, message: Message, revision: int | None = None) -> bytes:
+        return self._encoded(encode(message), revision)
+
+    def _encoded(self, message: Encoded, revision: int | None) -> bytes:
+        return frames.message(message.data, event=message.type if self._request.named else None, id=revision)

@@ -1,0 +1,77 @@
+"""A project's state in one answer, for pages that poll or load: ``GET /api/projects/{project_id}/snapshot``."""
+
+from collections.abc import Callable
+
+from quart import Blueprint, Response, request
+
+from service.changes.change import FeedKey
+from service.events.model import Reset
+from service.events.wire import encode, encode_model, snapshot_parts
+from service.feeds.hub import Hub
+from service.feeds.outbox import merge_range
+from service.streams import asked
+from service.streams.services import Services
+
+ANSWER_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "private, no-store",
+    "Vary": "Authorization",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def blueprint(services: Callable[[], Services]) -> Blueprint:
+    """``services`` gives the running services."""
+    routes = Blueprint("snapshot", __name__)
+
+    @routes.get("/api/projects/<project_id>/snapshot")
+    async def snapshot(project_id: str) -> Response:
+        with_ = services()
+        key = FeedKey("project", asked.uuid("project_id", project_id))
+        since = asked.cursor("since", request.args["since"]) if "since" in request.args else None
+        await with_.gate.admit(asked.access_token(request.headers, request.args), key.key)
+        live = with_.hub.is_live(key)
+        if request.if_none_match:
+            head = await with_.hub.head(key)
+            if request.if_none_match.contains(_etag(head, live=live)):
+                return _answer(b"", head, live=live, status=304)
+        if since is None:
+            revision, members = await _state(with_.hub, key)
+        else:
+            revision, members = await _events(with_.hub, key, since)
+        body = b'{"revision":%d,"live":%s,%s}' % (revision, b"true" if live else b"false", members)
+        return _answer(body, revision, live=live)
+
+    return routes
+
+
+async def _state(hub: Hub, key: FeedKey) -> tuple[int, bytes]:
+    """The snapshot's revision and its lists, as JSON members."""
+    feed = hub.feeds[key.feed]
+    read = await hub.snapshot(feed, key)
+    lists = feed.snapshot(read.rows)
+    members = [b'"%s":[%s]' % (name.encode(), b",".join(map(encode_model, rows))) for name, rows in lists.items()]
+    return read.head, b",".join(members)
+
+
+async def _events(hub: Hub, key: FeedKey, since: int) -> tuple[int, bytes]:
+    """What a stream would have sent after ``since``; where it would have been a reset, that and the snapshot."""
+    feed = hub.feeds[key.feed]
+    history = await hub.read_since(key, since)
+    if history is None:
+        read = await hub.snapshot(feed, key)
+        reset = encode(Reset(reason="the cursor is too old, or not from this database"))
+        events = [reset.data, *(part.data for part in snapshot_parts(read.head, feed.snapshot(read.rows)))]
+        return read.head, b'"reset":true,"events":[%s]' % b",".join(events)
+    events = [message.data for delivery in merge_range(history.deliveries) for message in delivery.messages]
+    return history.head, b'"reset":false,"events":[%s]' % b",".join(events)
+
+
+def _etag(revision: int, *, live: bool) -> str:
+    return f"{revision}-{'live' if live else 'polled'}"
+
+
+def _answer(body: bytes, revision: int, *, live: bool, status: int = 200) -> Response:
+    response = Response(body, status=status, headers=ANSWER_HEADERS)
+    response.set_etag(_etag(revision, live=live))
+    return response

@@ -1,0 +1,49 @@
+"""The project feed as Server-Sent Events: ``GET /api/projects/{project_id}/status``."""
+
+from collections.abc import Callable
+
+from quart import Blueprint, Response, request
+
+from service.changes.change import FeedKey
+from service.errors import ApiError
+from service.streams import asked
+from service.streams.services import Services
+from service.streams.session import Request, Session
+
+JOIN_SECONDS = 0.3
+"""How long a first viewer waits for the key's channel, so that `connected` can mostly say live."""
+
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def blueprint(services: Callable[[], Services]) -> Blueprint:
+    """``services`` gives the running services."""
+    routes = Blueprint("streams", __name__)
+
+    @routes.get("/api/projects/<project_id>/status")
+    async def status(project_id: str) -> Response:
+        with_ = services()
+        key = FeedKey("project", asked.uuid("project_id", project_id))
+        query, headers = request.args, request.headers
+        feed = with_.hub.feeds[key.feed]
+        cursor = asked.stream_cursor(headers, query)
+        snapshot, named = asked.flag(query, "snapshot"), asked.named(query)
+        types = asked.types(query, feed.types)
+        principal = await with_.gate.admit(asked.access_token(headers, query), key.key)
+        if with_.hub.draining:
+            raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)
+        topic = await with_.hub.topic(key, JOIN_SECONDS)
+        # ages are spread, so that streams opened together don't come back together
+        max_age = with_.stream_max_age_seconds * (0.75 + with_.random() / 4)
+        wanted = Request(cursor, snapshot, named, types, principal.expires_at, max_age)
+        session = Session(with_.hub, topic, wanted, with_.keepalive_seconds, with_.random)
+        response = Response(session.chunks(), headers=STREAM_HEADERS)
+        response.timeout = None  # Quart would end a stream after a minute
+        return response
+
+    return routes
