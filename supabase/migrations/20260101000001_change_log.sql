@@ -33,7 +33,8 @@ comment on column rowcast.feeds.pruned_until is 'Changes committed up to here ha
 revoke all on rowcast.feeds from public;
 
 -- Collation "C": names (type name, as tg_table_name) carry it anyway, and a comparison of two collations can't use the
--- primary key: each look-up of a head would read the key's whole history.
+-- primary key: each look-up of a head would read the key's whole history. No CHECKs: one trigger function alone writes
+-- here, and each CHECK costs every tracked write some microseconds.
 create table public.feed_changes (
   feed text collate "C" not null,
   key uuid not null,
@@ -41,12 +42,11 @@ create table public.feed_changes (
   prev bigint not null,
   table_name text collate "C" not null,
   row_id text not null,
-  op "char" not null check (op in ('I', 'U', 'D')),
-  changed text[] check ((changed is null) = (op <> 'U')),
-  row jsonb check ((row is null) = (op = 'D')),
+  op "char" not null,
+  changed text[],
+  row jsonb,
   committed_at timestamptz not null default clock_timestamp(),
-  primary key (feed, key, revision),
-  check (prev between -1 and revision - 1)
+  primary key (feed, key, revision)
 );
 comment on table public.feed_changes is
   'The change log. Written by triggers alone, read by the service alone; pages never see it.';
@@ -84,44 +84,6 @@ begin
   perform set_config('rowcast.keys', '', true);
 end $$;
 comment on function rowcast.lock_noted() is 'Locks all keys that this transaction has noted, in one order.';
-
-create function rowcast.append(
-  feed text, key uuid, hash bigint, table_name text, row_id text, op "char", changed text[], image jsonb
-) returns void language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-  noted text := coalesce(current_setting('rowcast.keys', true), '');
-  gate constant bigint := hashtextextended('rowcast gate', 0);
-  done text;      -- assignments of void calls: PERFORM would plan and run a query
-  this bigint;
-begin
-  if noted = '*' then
-    done := pg_advisory_xact_lock(gate);
-  else
-    if noted not in ('', hash || ',') then
-      done := rowcast.lock_noted();
-    end if;
-    done := pg_advisory_xact_lock_shared(gate);
-    done := pg_advisory_xact_lock(hash);
-  end if;
-  this := nextval('rowcast.revision_seq');
-  -- A statement of its own, so that READ COMMITTED takes its snapshot after the locks. Any other isolation level keeps
-  -- an old one, in which the head may be stale; a stale prev could hide a lost change for good.
-  -- The first look-up serves transactions that write many changes of a key: the second would read a whole index page.
-  insert into public.feed_changes (feed, key, revision, prev, table_name, row_id, op, changed, row)
-  values (
-    append.feed, append.key, this,
-    case when current_setting('transaction_isolation') <> 'read committed' then -1 else coalesce(
-      (select c.revision from public.feed_changes c
-        where c.feed = append.feed and c.key = append.key and c.revision >= this - 16 order by c.revision desc limit 1),
-      (select c.revision from public.feed_changes c
-        where c.feed = append.feed and c.key = append.key order by c.revision desc limit 1),
-      0) end,
-    append.table_name, append.row_id, append.op, append.changed, append.image
-  );
-end $$;
-comment on function rowcast.append(text, uuid, bigint, text, text, "char", text[], jsonb) is
-  'Numbers one change and writes it. Called by the triggers that rowcast.track makes.';
 
 create function rowcast.refuse_truncate() returns trigger language plpgsql set search_path = '' as $$
 begin
@@ -235,7 +197,7 @@ begin
 
   suffix := regexp_replace(left(class.relname, 40), '[^a-zA-Z0-9_]', '_', 'g') || '_' || left(md5(tbl::oid::text || class.relname), 8);
   hash := 'pg_catalog.uuid_hash_extended(%s, ' || hashtextextended('rowcast ' || feed, 0) || ')';
-  -- %1 function suffix, %2 table, %3 feed, %4 key column, %5 primary key, %6 excepted columns, %7 and %8 new and old key's hash
+  -- %1 function suffix, %2 table, %3 feed, %4 key column, %5 primary key, %6 excepted columns, %7 and %8 new and old key's hash, %9 gate
   execute format($generate$
     create function rowcast.note_%1$s() returns trigger language plpgsql security definer set search_path = '' as $body$
     declare
@@ -264,26 +226,65 @@ begin
       return null;
     end $body$;
 
-    create function rowcast.log_%1$s() returns trigger language plpgsql security definer set search_path = '' set timezone = 'UTC' as $body$
-    declare image jsonb; was jsonb; diff text[]; done text;
+    create function rowcast.log_%1$s() returns trigger language plpgsql security definer
+    set search_path = '' set timezone = 'UTC' as $body$
+    declare
+      gate constant bigint := %9$s;
+      noted text := coalesce(current_setting('rowcast.keys', true), '');
+      near bigint := coalesce(nullif(current_setting('rowcast.near', true), ''), '0');
+      op "char" := left(tg_op, 1);
+      k uuid; hash bigint; id text; image jsonb; was jsonb; diff text[];
+      this bigint; last bigint;
+      done text;  -- calls are assigned to it: PERFORM would run a query for each
     begin
       if tg_op <> 'DELETE' then
         image := to_jsonb(new) - %6$L::text[];
+        k := new.%4$I; hash := %7$s; id := new.%5$I;
       end if;
-      if tg_op = 'UPDATE' and old.%4$I = new.%4$I and old.%5$I::text = new.%5$I::text then
+      if tg_op = 'UPDATE' and old.%4$I = k and old.%5$I::text = id then
         was := to_jsonb(old) - %6$L::text[];
         diff := array(select n.key from jsonb_each(image) n where n.value is distinct from was -> n.key);
-        if diff <> '{}' then
-          done := rowcast.append(%3$L, new.%4$I, %7$s, tg_table_name, new.%5$I::text, 'U', diff, image);
+        if diff = '{}' then
+          return null;
         end if;
-        return null;
+      elsif tg_op <> 'INSERT' then
+        op := 'D';
       end if;
-      if tg_op <> 'INSERT' and old.%4$I is not null then
-        done := rowcast.append(%3$L, old.%4$I, %8$s, tg_table_name, old.%5$I::text, 'D', null, null);
-      end if;
-      if tg_op <> 'DELETE' and new.%4$I is not null then
-        done := rowcast.append(%3$L, new.%4$I, %7$s, tg_table_name, new.%5$I::text, 'I', null, image);
-      end if;
+      loop  -- once; twice for a row that moves: deleted under its old key, inserted under its new one
+        if op = 'D' then
+          k := old.%4$I; hash := %8$s; id := old.%5$I;
+        end if;
+        if k is not null then
+          if noted = '*' then
+            done := pg_advisory_xact_lock(gate);
+          else
+            if noted not in ('', hash || ',') then
+              done := rowcast.lock_noted();
+              noted := '';
+            end if;
+            done := pg_advisory_xact_lock_shared(gate);
+            done := pg_advisory_xact_lock(hash);
+          end if;
+          this := nextval('rowcast.revision_seq');
+          if current_setting('transaction_isolation') <> 'read committed' then
+            last := -1;
+          else
+            select c.revision into last from public.feed_changes c
+              where c.feed = %3$L and c.key = k and c.revision >= near order by c.revision desc limit 1;
+            if last is null and near > 0 then
+              select c.revision into last from public.feed_changes c
+                where c.feed = %3$L and c.key = k order by c.revision desc limit 1;
+            end if;
+          end if;
+          insert into public.feed_changes (feed, key, revision, prev, table_name, row_id, op, changed, row)
+          values (%3$L, k, this, coalesce(last, 0), tg_table_name, id, op, diff, case when op <> 'D' then image end);
+          if this > near + 16 then
+            done := set_config('rowcast.near', this::text, true);
+          end if;
+        end if;
+        exit when op <> 'D' or tg_op = 'DELETE';
+        op := 'I'; k := new.%4$I; hash := %7$s; id := new.%5$I;
+      end loop;
       return null;
     end $body$;
 
@@ -291,7 +292,8 @@ begin
     create constraint trigger rowcast_log after insert or update or delete on %2$s deferrable initially deferred
       for each row execute function rowcast.log_%1$s(%3$L, %4$L, %6$L);
     create trigger rowcast_truncate before truncate on %2$s execute function rowcast.refuse_truncate(%3$L);
-  $generate$, suffix, tbl, feed, key_column, pk[1], except_columns, format(hash, format('new.%I', key_column)), format(hash, format('old.%I', key_column)));
+  $generate$, suffix, tbl, feed, key_column, pk[1], except_columns, format(hash, format('new.%I', key_column)), format(hash, format('old.%I', key_column)),
+    hashtextextended('rowcast gate', 0));
 end $$;
 comment on function rowcast.track(regclass, text, name, text[]) is
   'Logs a table''s changes in a feed from now on and tells readers of the feed to reset. key_column: a uuid; except_columns are neither logged nor a reason to log.';

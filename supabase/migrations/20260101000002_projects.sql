@@ -146,34 +146,42 @@ comment on column public.proposed_nodes.status is 'proposed, accepted or rejecte
 
 -- A job's times. A heartbeat, or another payload, is no change of the job that anyone is told of.
 create function rowcast.job_times() returns trigger language plpgsql set search_path = '' as $$
-declare told public.jobs := new; progressed boolean;
+declare progressed boolean; rest public.jobs;
 begin
   if tg_op = 'INSERT' then
     progressed := new.progress_stage is not null or new.progress_current <> 0
       or new.progress_total is not null or new.progress_message is not null;
+    if progressed and new.progress_updated_at is null then
+      new.progress_updated_at := now();
+    end if;
   else
-    progressed := (new.progress_stage, new.progress_current, new.progress_total, new.progress_message)
-      is distinct from (old.progress_stage, old.progress_current, old.progress_total, old.progress_message);
-  end if;
-  if progressed and (tg_op = 'INSERT' and new.progress_updated_at is null
-      or tg_op = 'UPDATE' and new.progress_updated_at is not distinct from old.progress_updated_at) then
-    new.progress_updated_at := now();
+    progressed := new.progress_current <> old.progress_current or new.progress_stage is distinct from old.progress_stage
+      or new.progress_total is distinct from old.progress_total or new.progress_message is distinct from old.progress_message;
+    if progressed and new.progress_updated_at is not distinct from old.progress_updated_at then
+      new.progress_updated_at := now();
+    end if;
   end if;
   if new.status = 'running' and new.started_at is null then
     new.started_at := now();
   end if;
   if new.status not in ('completed', 'failed', 'stopped') then
     new.finished_at := null;
-  elsif tg_op = 'INSERT' or new.status <> old.status or new.finished_at is null then
+  elsif tg_op = 'INSERT' or new.status <> old.status then
     new.finished_at := now();
+  elsif new.finished_at is null then
+    new.finished_at := old.finished_at;
   end if;
   if tg_op = 'UPDATE' then
-    told := new;
-    told.heartbeat_at := old.heartbeat_at;
-    told.lease_until := old.lease_until;
-    told.payload := old.payload;
-    told.updated_at := old.updated_at;
-    new.updated_at := case when told is distinct from old then now() else old.updated_at end;
+    new.updated_at := old.updated_at;
+    if not progressed then  -- else the answer is known, and comparing whole rows is what costs here
+      rest := new;
+      rest.heartbeat_at := old.heartbeat_at;
+      rest.lease_until := old.lease_until;
+      rest.payload := old.payload;
+    end if;
+    if progressed or rest is distinct from old then
+      new.updated_at := now();
+    end if;
   end if;
   return new;
 end $$;
