@@ -12,7 +12,7 @@ from itertools import islice
 from uuid import UUID
 
 from rowcast import rows
-from rowcast.errors import DeliveryError, JobCancelledError, NotRunningError, RowcastError
+from rowcast.errors import DeliveryError, JobCancelled, NotRunningError, RowcastError
 from rowcast.state import BATCH_ROWS, JobState, Operation
 from rowcast.writer import Writer
 
@@ -81,7 +81,7 @@ class BaseJob:
         with writer.lock:
             self._check_running()
             progress = state.progress
-            progress.current = (progress.current or 0) + n
+            progress.current += n
             if message is not None:
                 progress.message = rows.message(message)
             if not state.changed:
@@ -116,7 +116,7 @@ class BaseJob:
         SystemExit) was somebody's wish to stop."""
         status: rows.JobStatus = "completed"
         told = None
-        if isinstance(error, JobCancelledError):
+        if isinstance(error, JobCancelled):
             status = "stopped"
         elif isinstance(error, Exception):
             status, told = "failed", rows.error_text(error)
@@ -178,7 +178,7 @@ class BaseJob:
 
     def _raise_cancelled(self) -> None:
         if self._state.cancel_requested:
-            raise JobCancelledError(f"Job {self.id} was asked to stop")
+            raise JobCancelled(f"Job {self.id} was asked to stop")
 
 
 class BaseSource:

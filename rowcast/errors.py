@@ -5,7 +5,7 @@ RowcastError                everything below; catch this to catch all of it
 ├── NotRunningError         a job, source or client was used outside its `with` block
 ├── RequestError            the database refused a write and would again: an unknown project, a refused key, …
 ├── DeliveryError           something could not be written within the deadline; `unwritten` names what
-└── JobCancelledError       someone asked for the job to stop; ends it as `stopped` (raised by `track`)
+└── JobCancelled            someone asked for the job to stop; ends it as `stopped` (raised by `track`)
 
 Arguments that no retry could save (a confidence of 7) raise ValueError where they are given.
 """
@@ -23,7 +23,7 @@ class NotRunningError(RowcastError):
     """Used before its ``with`` block was entered, or after it was left."""
 
 
-class JobCancelledError(RowcastError):
+class JobCancelled(RowcastError):
     """The job was asked to stop (``cancel_requested_at`` is set on its row)."""
 
 

@@ -18,7 +18,7 @@ class Job(BaseJob):
     """One job, as ``with client.job(...) as job``.
 
     Leaving the block writes its end: completed; failed with the exception's message; stopped for Ctrl-C, SystemExit
-    and JobCancelledError. The exception goes on. Entering and leaving raise RequestError when the database refuses, and
+    and JobCancelled. The exception goes on. Entering and leaving raise RequestError when the database refuses, and
     DeliveryError when it can't be reached by the deadline; added as a note where an exception is under way already.
     """
 
@@ -51,7 +51,7 @@ class Job(BaseJob):
 
     def track(self, items: Iterable[T], stage: str | None = None, *, total: int | None = None) -> Iterator[T]:
         """The ``items``, each counted once its loop body is done. ``total`` defaults to their length, where they have
-        one. Raises JobCancelledError before the next item when the job was asked to stop."""
+        one. Raises JobCancelled before the next item when the job was asked to stop."""
         name = None if stage is None else rows.stage_name(stage)
         self._progress(name, total_of(items, total), None)
         for item in items:

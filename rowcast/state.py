@@ -97,14 +97,13 @@ Outcome = Delivered | Unreachable | Refused
 @dataclass(slots=True)
 class Progress:
     stage: str | None = None
-    current: int | None = None
+    current: int = 0
     total: int | None = None
     message: str | None = None
 
     def columns(self) -> dict[str, object]:
-        total = self.total
-        if total is not None and self.current is not None and self.current > total:
-            total = self.current  # the total was a guess, and too low
+        # A total that is less than what was counted was a guess, and too low.
+        total = None if self.total is None else max(self.total, self.current)
         return {
             "progress_stage": self.stage,
             "progress_current": self.current,
@@ -277,7 +276,7 @@ class JobState:
             status, error_message = "failed", rows.error_text(self.refusal)
         progress = self.progress
         if status == "completed":
-            total = progress.total if progress.total is not None else progress.current or 0
+            total = progress.current if progress.total is None else max(progress.total, progress.current)
             progress = Progress(rows.COMPLETE, total, total, progress.message)
         values: dict[str, object] = {"status": status, "error_message": error_message, **progress.columns()}
         params = {"id": f"eq.{self.job_id}", "select": "id"}

@@ -4,7 +4,7 @@
 import pytest
 
 import rowcast
-from rowcast.errors import DeliveryError, JobCancelledError, NotRunningError, RequestError
+from rowcast.errors import DeliveryError, JobCancelled, NotRunningError, RequestError
 
 PROJECT = "b1c7c8ab-5c0a-4a1e-9d3e-000000000001"
 
@@ -48,7 +48,7 @@ def test_ctrl_c_and_system_exit_stop_the_job(server, connect, stop):
 
 def test_a_job_asked_to_stop_stops_before_its_next_item(server, connect):
     done = []
-    with pytest.raises(JobCancelledError), connect(lease=3) as client, a_job(client) as job:
+    with pytest.raises(JobCancelled), connect(lease=3) as client, a_job(client) as job:
         for item in job.track(range(1000), stage="parsing"):
             done.append(item)
             if item == 2:

@@ -47,8 +47,14 @@ def test_a_missing_table_asks_for_the_migrations():
     assert "are rowcast's migrations applied" in str(outcome.error)
 
 
-def test_a_violated_constraint_is_refused_though_supabase_lite_calls_it_500():
-    told = 'PostgresError: new row for relation "jobs" violates check constraint "jobs_priority_check"'
+@pytest.mark.parametrize(
+    "told",
+    [
+        'PostgresError: new row for relation "jobs" violates check constraint "jobs_priority_check"',
+        "PostgresError: there is no job b1c7c8ab-5c0a-4a1e-9d3e-000000000001",
+    ],
+)
+def test_some_answers_of_500_are_refusals_all_the_same(told):
     assert isinstance(answer(500, {"code": "SUP", "message": told}), Refused)
 
 
