@@ -37,13 +37,7 @@ async def run(directory: Path, project: Path, ports: dict[str, int]) -> None:
             sys.stdout.write(f"{name}={value}\n")
         sys.stdout.write("\n")
         sys.stdout.flush()
-        watch = asyncio.create_task(stack.wait())
-        stop = asyncio.create_task(ended.wait())
-        done, pending = await asyncio.wait({watch, stop}, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        for task in done:
-            task.result()
+        await stack.run_until(ended)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     async with Devstack(data_dir, project=checkout) as stack:
         print(stack.supabase_url)
-        await stack.wait()          # until a part dies, which raises DevstackError
+        await stack.run_until(asked_to_stop)    # an asyncio.Event; a part that dies raises DevstackError
 
 What a crash left behind (PostgreSQL, Lite, whatever was added with :meth:`Devstack.adopt`) is found by its recorded
 pid and start time and ended before anything new is started.
@@ -10,10 +10,11 @@ pid and start time and ended before anything new is started.
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import psycopg
 
@@ -153,8 +154,20 @@ class Devstack:
         self.state.processes[name] = (pid, state.started_at(pid))
         self.directory.save(self.state)
 
-    async def wait(self) -> None:
-        """Returns never; raises :class:`DevstackError` when Lite has died."""
+    async def run_until(self, asked_to_stop: asyncio.Event, *beside: Coroutine[None, None, NoReturn]) -> None:
+        """Returns when asked to stop; raises what a part of the stack, or of ``beside``, raises when it dies."""
+        stop = asyncio.ensure_future(asked_to_stop.wait())
+        watches = [asyncio.ensure_future(watch) for watch in (self._lite_ended(), *beside)]
+        try:
+            done, _ = await asyncio.wait({stop, *watches}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (stop, *watches):
+                task.cancel()
+        if stop not in done:
+            for task in done:
+                task.result()
+
+    async def _lite_ended(self) -> NoReturn:
         status = await self.lite.wait()
         raise DevstackError(f"Supabase Lite ended by itself (exit status {status}); its log is {self.lite.log}.")
 

@@ -57,14 +57,18 @@ class DataDirectory:
         self._file = self.path / "stack.json"
         self._lock: IO[str] | None = None
 
-    def acquire(self) -> None:
-        """Makes the directory if need be and takes its lock."""
+    def check(self) -> None:
+        """Refuses a path that is something else."""
         if self.path.exists() and not self.path.is_dir():
             raise DevstackError(f"{self.path} is a file; name a directory with --data-dir.")
         if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "lock").exists():
             raise DevstackError(
                 f"{self.path} holds other files and no rowcast data; name a new or empty directory with --data-dir."
             )
+
+    def acquire(self) -> None:
+        """Makes the directory if need be and takes its lock."""
+        self.check()
         self.path.mkdir(parents=True, exist_ok=True)
         lock = (self.path / "lock").open("a+")
         try:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from service.backoff import delays
 from service.changes.change import Change, FeedKey, MalformedChange, from_record
-from service.changes.log import PAGE, Page
+from service.changes.log import Page
 from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
 from service.changes.sequence import Sequencer
 from service.errors import DatabaseRefused, DatabaseUnavailable
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class Log(Protocol):
     """What is asked of the change log; see :class:`service.changes.log.ChangeLog`."""
 
-    async def since(self, key: FeedKey, cursor: int, limit: int = PAGE) -> Page: ...
+    async def since(self, key: FeedKey, cursor: int) -> Page: ...
     async def heads(self, feed: str, keys: Iterable[str]) -> dict[str, int]: ...
 
 

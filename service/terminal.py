@@ -1,0 +1,175 @@
+"""The two faces of ``rowcast watch``: live bars in a terminal, plain lines everywhere else."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from service.watch import TERMINAL, State
+
+SHOWN_JOBS = 8
+SHOWN_SOURCES = 8
+SHOWN_PROPOSALS = 5
+COLOURS = {
+    "completed": "green",
+    "accepted": "green",
+    "failed": "red",
+    "rejected": "red",
+    "stalled": "red",
+    "running": "cyan",
+    "processing": "cyan",
+    "stopped": "yellow",
+    "paused": "yellow",
+}
+
+
+def describe(message: dict[str, Any], state: State) -> str | None:
+    """One line for a message, None for one that a reader has no use for."""
+    match message["type"]:
+        case "connected":
+            return f"connected at revision {message['revision']}" + ("" if message["live"] else " (not live yet)")
+        case "snapshot" if message["last"]:
+            return f"{len(state.sources)} sources, {len(state.jobs)} jobs, {len(state.proposals)} proposals"
+        case "live":
+            return f"{'live' if message['live'] else 'not live, changes come slower'}: {message['reason']}"
+        case "reset":
+            return f"reset: {message['reason']}"
+        case "status_update":
+            error = f": {message['errorMessage']}" if message["errorMessage"] else ""
+            return f"source {message['sourceName']} {message['status']}{error}"
+        case "progress_update":
+            title = state.jobs.get(message["jobId"], {}).get("title", message["jobId"])
+            return f"job {title}: {progress_text(message['progress'])}"
+        case "job_update":
+            error = f": {message['errorMessage']}" if message["errorMessage"] else ""
+            return f"job {message['title']} {message['status']}{error}"
+        case "new_proposal":
+            confidence = message["confidence"]
+            return f"proposal {message['title']}" + ("" if confidence is None else f" ({confidence:.0%})")
+        case "proposal_update":
+            return f"proposal {message['title']} {message['status']}"
+        case "stream_end":
+            return f"stream ended: {message['reason']}"
+        case "error":
+            return f"error {message['code']}: {message['message']}"
+        case _:
+            return None
+
+
+def progress_text(progress: dict[str, Any]) -> str:
+    parts = [
+        progress["stage"] or "",
+        f"{progress['current']}/{'?' if progress['total'] is None else progress['total']}",
+        f"{progress['percent']:.0f} %" if progress["percent"] is not None else "",
+        progress["message"] or "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+class PlainView:
+    """One line a message."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def message(self, message: dict[str, Any], state: State) -> None:
+        line = describe(message, state)
+        if line:
+            self._write(line)
+
+    def note(self, text: str) -> None:
+        self._write(text)
+
+
+class LiveView:
+    """Bars that move; the last picture stays when watching ends."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)
+        self._state = State()
+        self._note = ""
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def message(self, message: dict[str, Any], state: State) -> None:
+        self._state = state
+        if message["type"] in ("connected", "live"):
+            self._note = ""
+        elif message["type"] in ("reset", "error", "stream_end"):
+            self._note = describe(message, state) or ""
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def _render(self) -> Group:
+        state = self._state
+        header = Text.assemble(
+            ("● live" if state.live else "○ not live", "green" if state.live else "yellow"),
+            f"   {len(state.jobs)} jobs   {len(state.sources)} sources   {len(state.proposals)} proposals   ",
+            (self._note, "yellow"),
+        )
+        return Group(header, Text(), self._jobs(), Text(), self._sources(), Text(), self._proposals())
+
+    def _jobs(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        running_last = sorted(self._state.jobs.values(), key=lambda job: job.get("status") not in TERMINAL)
+        for job in running_last[-SHOWN_JOBS:]:
+            progress = job.get("progress")
+            percent = progress["percent"] if progress else None
+            bar = ProgressBar(total=100 if percent is not None else None, completed=percent or 0, width=30)
+            table.add_row(
+                escape(job.get("title", "")), coloured(job.get("status", "")), bar,
+                escape(progress_text(progress)) if progress else "",
+            )  # fmt: skip
+        return table
+
+    def _sources(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        sources = sorted(self._state.sources.values(), key=lambda source: source["updatedAt"])
+        hidden = len(sources) - SHOWN_SOURCES
+        for source in sources[-SHOWN_SOURCES:]:
+            table.add_row(
+                coloured(source["status"]), escape(source["sourceName"]), escape(source["errorMessage"] or "")
+            )
+        if hidden > 0:
+            table.add_row("", f"and {hidden} more sources")
+        return table
+
+    def _proposals(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        proposals = list(self._state.proposals.values())
+        hidden = len(proposals) - SHOWN_PROPOSALS
+        for proposal in proposals[-SHOWN_PROPOSALS:]:
+            confidence = proposal["confidence"]
+            table.add_row(
+                "" if confidence is None else f"{confidence:.0%}",
+                escape(proposal["title"]),
+                coloured(proposal["status"]),
+            )
+        if hidden > 0:
+            table.add_row("", f"and {hidden} more proposals")
+        return table
+
+
+def coloured(status: str) -> str:
+    colour = COLOURS.get(status)
+    return f"[{colour}]{status}[/]" if colour else status
