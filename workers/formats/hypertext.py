@@ -43,15 +43,19 @@ def _blocks(soup: BeautifulSoup) -> Iterator[Block]:
             following = tag.find_next_sibling(["dd", "dt"])
             if isinstance(following, Tag) and following.name == "dd":
                 seen.add(id(following))
-                yield definition(line, said.rstrip("¶ "), following.get_text(" "))
+                yield definition(line, said.rstrip("¶ "), _all_text(following))
         else:
             yield _paragraph(tag, line, said)
+
+
+def _all_text(tag: Tag) -> str:
+    return tag.get_text(" " if tag.find(CONTAINERS) else "")
 
 
 def _own_text(tag: Tag) -> str:
     """The text of ``tag`` without that of the blocks inside it, which are told by themselves."""
     if tag.name in HEADINGS or tag.name == "dt":
-        return tag.get_text(" " if tag.name == "dt" else "")
+        return _all_text(tag)
     parts = []
     for child in tag.children:
         if isinstance(child, Tag) and child.name not in CONTAINERS and child.find(CONTAINERS) is None:

@@ -16,7 +16,8 @@ COLON_LINE = re.compile(r"\n:[ \t]+")
 def parse(text: str) -> list[Block]:
     # The front matter is blanked, not cut, so that the lines keep their numbers.
     text = FRONT_MATTER.sub(lambda match: "\n" * match[0].count("\n"), text.replace("\r\n", "\n"))
-    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    # By default what is nested 20 deep is dropped without a word.
+    tokens = MarkdownIt("commonmark", {"maxNesting": 100}).enable("table").parse(text)
     return list(_blocks(tokens))
 
 

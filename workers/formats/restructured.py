@@ -13,6 +13,7 @@ ADORNMENT = re.compile(r"^([!-/:-@\[-`{-~])\1{2,}\s*$")
 DIRECTIVE = re.compile(r"^\.\.\s+(?:\|[^|]+\|\s+)?(?P<name>[\w:.+-]+)::\s*(?P<argument>.*)$")
 FIELD = re.compile(r"^:[^:`\n]+:(?:\s|$)")
 BULLET = re.compile(r"^(?:[-*+•]|\(?(?:\d+|#|[a-zA-Z])[.)])\s+")
+BORDER = re.compile(r"^\s*(?:\+[-=+]+\+|={2,}(?:\s+={2,})+|-{2,}(?:\s+-{2,})+)\s*$")  # of a table
 PROSE = words(
     "note warning tip important hint caution danger attention admonition seealso topic epigraph versionadded "
     "versionchanged deprecated glossary"
@@ -58,8 +59,12 @@ class _Reader:
                 yield heading
             elif line.lstrip().startswith(".. ") or line.strip() == "..":
                 self._explicit()
-            elif ADORNMENT.match(line) or FIELD.match(line.lstrip()):
+            elif ADORNMENT.match(line) or BORDER.match(line) or FIELD.match(line.lstrip()):
                 self.at += 1
+            elif line.lstrip().startswith("|"):  # a table's row, or a line of verse
+                self.at += 1
+                if cells := _plain(line.replace("|", " ")):
+                    yield Block("text", self.at, cells)
             else:
                 yield from self._body()
 
@@ -107,7 +112,7 @@ class _Reader:
         began, indent = self.at + 1, _indent(self._line(0))
         paragraph: list[str] = []
         while self._line(0).strip() and _indent(self._line(0)) == indent and not (paragraph and self._at_heading()):
-            if paragraph and BULLET.match(self._line(0).lstrip()):
+            if paragraph and (BULLET.match(self._line(0).lstrip()) or BORDER.match(self._line(0))):
                 break
             paragraph.append(self._line(0))
             self.at += 1
