@@ -1,5 +1,6 @@
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -76,16 +77,27 @@ def test_what_is_not_there_is_told(tmp_path):
     assert (outcome.reason, outcome.message) == ("missing", "There is nothing at this path.")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_told(folder):
-    (folder / "guide").chmod(0)
-    (folder / "b.md").chmod(0)
-    try:
-        assert told([folder])["docs/guide"] == "unreachable"
+@pytest.fixture
+def as_nobody():
+    """Root may read everything, so the test is somebody else meanwhile."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+def test_what_may_not_be_read_is_told(as_nobody):
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "docs")
+        (folder / "guide").mkdir(parents=True)
+        (folder / "guide").chmod(0)
+        (folder / "b.md").write_text("b")
+        (folder / "b.md").chmod(0)
+        assert told([folder]) == {"docs/b.md": "read", "docs/guide": "unreachable"}
         with pytest.raises(Unreadable, match="Permission denied"):
             read(found(folder / "b.md", "markdown"))
-    finally:
-        (folder / "guide").chmod(0o755)
+        (folder / "guide").chmod(0o700)
 
 
 def test_a_socket_is_special(tmp_path):
@@ -140,7 +152,7 @@ def test_text_is_read_in_the_encoding_it_has(encoding):
 
 
 def test_older_encodings_of_other_scripts_are_guessed():
-    text = "Журнал изменений нумерует каждое изменение в базе данных и хранит его семь дней.\n" * 5
+    text = "Журнал изменений нумерует каждое изменение в базе данных и хранит его семь дней.\n" * 5  # noqa: RUF001
     assert decode(text.encode("cp1251"))[0] == text
 
 
