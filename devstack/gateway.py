@@ -1,7 +1,8 @@
 """One URL with Supabase's paths: /rest/v1 and /auth/v1 go to Lite, /realtime/v1 to the stand-in.
 
 Like Supabase's gateway it asks for an API key first (header ``apikey`` or the query parameter of that name), except
-on Auth's open paths and for CORS preflights. What a key may do is then Lite's and the stand-in's to say.
+on Auth's open paths and for CORS preflights. What a key may do is then Lite's and the stand-in's to say. Lite takes a
+request without one from this machine for Studio's and lets it do everything, so none is ever passed on.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 from yarl import URL
 
 HOP_BY_HOP = frozenset({
@@ -39,9 +41,12 @@ class _Proxy:
         if not key and not is_open:
             return _error(401, "No API key found in request")
         target = self._upstream.join(request.rel_url)
+        headers = CIMultiDict(_forwarded(request.headers.items()))
+        if key:
+            headers["apikey"] = key
         try:
             async with self._session.request(
-                request.method, target, headers=_forwarded(request.headers.items()),
+                request.method, target, headers=headers,
                 data=await request.read() or None, allow_redirects=False,
             ) as answer:  # fmt: skip
                 body = await answer.read()

@@ -103,8 +103,9 @@ class Lite:
 
     async def start(self) -> None:
         """Starts the server and waits until it answers."""
-        # Without --no-admin a request that brings no key would act as the service role.
-        self._process = await self._spawn("start", "--no-admin", "--host", "127.0.0.1")
+        # Studio needs admin mode: on Lite's own port a request from there, which brings no key, acts as the service
+        # role. The gateway, which everybody else uses, lets no request through without a key.
+        self._process = await self._spawn("start", "--admin", "--host", "127.0.0.1")
         async with aiohttp.ClientSession() as session:
             while self._process.returncode is None:
                 try:

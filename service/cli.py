@@ -99,17 +99,13 @@ def dev(
 def serve(bind: str | None, config: Path | None) -> None:
     """Run the service against the Supabase project that the environment names."""
     need("service", "quart", "hypercorn", "supabase", "jwt")
-    import logging
-
     from service.app import create_app
+    from service.logs import configure
     from service.server import configuration, run
     from service.settings import Settings
 
     settings = Settings.from_environment(os.environ)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # at INFO these tell every request, its address included
-    for name in ("httpx", "realtime", "websockets", "hpack"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    configure(settings.log_level)
     default = Path("hypercorn.toml")
     file = config or (default if default.exists() else None)
     asyncio.run(run(create_app(settings), configuration(file, bind)))
