@@ -231,19 +231,26 @@ class Catalog:
         )
         query = sql.SQL(
             "begin read only; set local role {role};"
-            " select set_config('request.jwt.claims', {claims}, true);"
+            " select set_config(setting, value, true) from (values {settings}) claims(setting, value);"
             " select wanted.nth_::int, pg_current_snapshot()::text"
             " from unnest({arrays}) with ordinality wanted({names}, nth_) join {table} using ({names})"
             " union all select 0, pg_current_snapshot()::text; commit"
         ).format(
             role=sql.Identifier(str(claims["role"])),
-            claims=sql.Literal(json.dumps(dict(claims))),
+            settings=sql.SQL(", ").join(sql.SQL("({}, {})").format(*setting) for setting in _settings(claims)),
             arrays=arrays,
             names=names,
             table=sql.Identifier(table.relation.schema, table.relation.table),
         )
         rows = await self._database.rows(query.as_string())
         return {at - 1 for at, _ in rows if at}, rows[-1][1]
+
+
+def _settings(claims: Claims) -> list[tuple[sql.Literal, sql.Literal]]:
+    """What policies read the claims from: the whole as Realtime sets it, and singly for Supabase Lite's auth.uid()."""
+    single = {f"request.jwt.claim.{name}": str(claims[name]) for name in ("sub", "role") if name in claims}
+    settings = {"request.jwt.claims": json.dumps(dict(claims))} | single
+    return [(sql.Literal(name), sql.Literal(value)) for name, value in settings.items()]
 
 
 class _CheckError(Exception):

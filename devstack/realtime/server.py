@@ -25,7 +25,7 @@ from devstack.realtime.catalog import Catalog, RefusedError
 from devstack.realtime.connection import Connection
 from devstack.realtime.database import Database
 from devstack.realtime.dispatch import Dispatcher
-from devstack.realtime.protocol import VERSIONS, Channel, Subscribe, decode
+from devstack.realtime.protocol import VERSIONS, Channel, Subscribe, decode, dumps
 from devstack.realtime.replication import Stream
 from devstack.realtime.tokens import Keyring, TokenError
 
@@ -193,7 +193,7 @@ class StandIn:
             self.keyring.verify_key(key, self.clock())
         except TokenError as error:
             await asyncio.sleep(KEY_PENALTY * self.time_scale)
-            return web.json_response({"error": error.on_connect}, status=401)
+            return web.json_response({"error": error.on_connect}, status=401, dumps=dumps)
         # As the real server: no compression, and pings are the client's own business.
         websocket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=_MAX_FRAME, timeout=1.0)
         if not websocket.can_prepare(request):
