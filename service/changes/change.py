@@ -74,7 +74,7 @@ def from_record(record: Mapping[str, Any]) -> Change:
 
 def merge(older: Change, newer: Change) -> Change:
     """The one change that tells what both told. Both are of the same row, ``older`` has the lower revision."""
-    if newer.op == "D":
+    if newer.op == "D" or newer.replaced:
         return newer
     if older.op == "D" or older.replaced:
         return replace(newer, op="I", changed=NOTHING, replaced=True)

@@ -48,16 +48,17 @@ class Viewer:
             self.ending = ending
             self.wake()
 
-    @property
-    def has_news(self) -> bool:
-        return bool(self.outbox or self.live or self.reset or self.ending)
-
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait(self, until: float) -> None:
-        """Returns when woken, or at ``until`` (the event loop's time)."""
+        """Returns when woken, or at ``until`` (the event loop's time); at once when there is a word to be said.
+
+        Deliveries in the outbox are no reason to return: the topic wakes its viewers together, once a tick.
+        """
+        if self.live or self.reset or self.ending:
+            return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         timer = loop.call_at(until, self.wake)

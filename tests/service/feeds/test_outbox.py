@@ -1,0 +1,156 @@
+"""What waits for one viewer: bounded by rows, in order, and in the end the same state as if nothing had been merged."""
+
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.feeds.delivery import Delivery
+from service.feeds.outbox import Outbox, Overflow, merge_range
+from tests.service.tiny import make_delivery, told
+
+
+def test_a_reader_that_keeps_up_gets_every_change() -> None:
+    outbox = Outbox(last=0)
+    for revision in (1, 2):
+        outbox.put(make_delivery(revision))
+        assert told(outbox.take()) == [f"changed a={revision}"]
+    assert outbox.conflated == 0
+
+
+def test_changes_of_a_row_that_wait_become_one() -> None:
+    outbox = Outbox(last=0)
+    outbox.put(make_delivery(1, "I", "a"))
+    outbox.put(make_delivery(2, "I", "b"))
+    outbox.put(make_delivery(3, "U", "a"))
+    assert len(outbox) == 2
+    assert told(outbox.take()) == ["new b=2", "new a=3"]
+    assert outbox.conflated == 1
+
+
+def test_append_only_rows_wait_one_by_one() -> None:
+    outbox = Outbox(last=0)
+    outbox.put(make_delivery(1, "I", "e1", "events"))
+    outbox.put(make_delivery(2, "I", "e1", "events"))
+    assert told(outbox.take()) == ["event e1", "event e1"]
+
+
+def test_what_the_viewer_has_is_not_put_in() -> None:
+    outbox = Outbox(last=5)
+    outbox.put(make_delivery(5))
+    assert len(outbox) == 0
+    outbox.put(make_delivery(6))
+    outbox.put(make_delivery(7, row_id="b"))
+    outbox.skip_to(6)
+    assert told(outbox.take()) == ["changed b=7"]
+    assert outbox.last == 7
+
+
+def test_skipping_never_goes_back() -> None:
+    outbox = Outbox(last=5)
+    outbox.skip_to(3)
+    assert outbox.last == 5
+
+
+def test_after_a_restart_any_revision_is_new() -> None:
+    outbox = Outbox(last=1000)
+    outbox.restart()
+    outbox.put(make_delivery(7))
+    assert told(outbox.take()) == ["changed a=7"]
+
+
+def test_too_many_rows_overflow() -> None:
+    outbox = Outbox(last=0, max_rows=2)
+    outbox.put(make_delivery(1, row_id="a"))
+    outbox.put(make_delivery(2, row_id="b"))
+    outbox.put(make_delivery(3, row_id="b"))
+    with pytest.raises(Overflow):
+        outbox.put(make_delivery(4, row_id="c"))
+
+
+def test_too_many_bytes_overflow_but_one_hot_row_never_does() -> None:
+    outbox = Outbox(last=0, max_bytes=2 * make_delivery(1000).size)
+    for revision in range(1, 1000):
+        outbox.put(make_delivery(revision))
+    assert len(outbox) == 1
+    outbox.put(make_delivery(1000, row_id="b"))
+    with pytest.raises(Overflow):
+        outbox.put(make_delivery(1001, row_id="c"))
+
+
+def test_taking_frees_the_room() -> None:
+    outbox = Outbox(last=0, max_bytes=make_delivery(1).size + 10)
+    outbox.put(make_delivery(1))
+    outbox.take()
+    outbox.put(make_delivery(2, row_id="b"))
+    assert len(outbox) == 1
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Delivery]:
+    """Three rows' lives, mixed, and some events."""
+    exists = {"a": False, "b": True, "c": False}
+    log = []
+    for revision in range(1, draw(st.integers(1, 25)) + 1):
+        row = draw(st.sampled_from(["a", "b", "c", "event"]))
+        if row == "event":
+            log.append(make_delivery(revision, "I", f"e{revision}", "events"))
+            continue
+        op = draw(st.sampled_from(["U", "U", "D"])) if exists[row] else "I"
+        exists[row] = op != "D"
+        log.append(make_delivery(revision, op, row))  # type: ignore[arg-type]
+    return log
+
+
+def reduce(state: dict[str, int | None], deliveries: Iterable[Delivery]) -> tuple[dict[str, int | None], list[str]]:
+    """What a page shows after it has been told ``deliveries``, and the events it heard of."""
+    events = []
+    for delivery in deliveries:
+        for message in delivery.messages:
+            body = json.loads(message.data)
+            if body["type"] == "event":
+                events.append(body["rowId"])
+            elif body["type"] == "gone":
+                state.pop(body["rowId"], None)
+            else:
+                state[body["rowId"]] = body["value"]
+    return state, events
+
+
+@given(logs(), st.data())
+def test_however_slowly_a_viewer_reads_it_ends_with_the_same_state_and_every_event_once(
+    log: list[Delivery], data: st.DataObject
+) -> None:
+    outbox = Outbox(last=0)
+    taken: list[Delivery] = []
+    for delivery in log:
+        outbox.put(delivery)
+        if data.draw(st.booleans()):
+            taken += outbox.take()
+    taken += outbox.take()
+    assert reduce({"b": 0}, taken) == reduce({"b": 0}, log)
+    ids = [delivery.change.revision for delivery in taken]
+    assert ids == sorted(set(ids))
+
+
+@given(logs(), st.data())
+def test_a_viewer_cut_anywhere_and_resumed_by_its_last_id_ends_with_the_same_state(
+    log: list[Delivery], data: st.DataObject
+) -> None:
+    """It reads slowly, is cut between two deliveries, comes back with its last id and gets a merged replay."""
+    outbox = Outbox(last=0)
+    cut = data.draw(st.integers(0, len(log)))
+    got: list[Delivery] = []
+    for delivery in log[:cut]:
+        outbox.put(delivery)
+        if data.draw(st.booleans()):
+            got += outbox.take()
+    waiting = outbox.take()
+    got += waiting[: data.draw(st.integers(0, len(waiting)))]
+    last_id = got[-1].change.revision if got else 0
+    got += merge_range([delivery for delivery in log if delivery.change.revision > last_id])
+    assert reduce({"b": 0}, got) == reduce({"b": 0}, log)
+    ids = [delivery.change.revision for delivery in got]
+    assert ids == sorted(set(ids))

@@ -1,0 +1,59 @@
+"""A tiny feed of one table, whose messages tell what a change says: rows that merge, and events that don't."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from service.changes.change import Change, Op
+from service.events.model import Message, SnapshotQuery, WireModel
+from service.feeds.delivery import Delivery
+
+
+class Told(Message):
+    type: str
+    row_id: str
+    value: int | None = None
+
+
+class TinyFeed:
+    name = "tiny"
+    snapshot_query = SnapshotQuery("tiny_snapshot", "key")
+    append_only = frozenset({"events"})
+    types = frozenset({"new", "changed", "gone", "event"})
+
+    def translate(self, change: Change) -> Sequence[Message]:
+        if change.table == "events":
+            return [Told(type="event", row_id=change.row_id)]
+        gone = [Told(type="gone", row_id=change.row_id)] if change.op == "D" or change.replaced else []
+        if change.row is None:
+            return gone
+        kind = "new" if change.op == "I" else "changed"
+        return [*gone, Told(type=kind, row_id=change.row_id, value=change.row["value"])]
+
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool) -> Message:
+        return Told(type="connected", row_id=key, value=revision)
+
+    def snapshot(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Sequence[WireModel]]:
+        return {"rows": [Told(type="row", row_id=row["id"], value=row["value"]) for row in rows["rows"]]}
+
+
+def make_change(revision: int, op: Op = "U", row_id: str = "a", table: str = "rows", prev: int | None = None) -> Change:
+    row = None if op == "D" else {"id": row_id, "value": revision}
+    before = revision - 1 if prev is None else prev
+    return Change(revision, before, table, row_id, op, frozenset("v" if op == "U" else ""), row, "")
+
+
+def make_delivery(
+    revision: int, op: Op = "U", row_id: str = "a", table: str = "rows", prev: int | None = None
+) -> Delivery:
+    return Delivery(make_change(revision, op, row_id, table, prev), TinyFeed())
+
+
+def told(deliveries: Iterable[Delivery]) -> list[str]:
+    """What a viewer is told, shortly: `new a=3`."""
+    out = []
+    for delivery in deliveries:
+        for message in delivery.messages:
+            body = json.loads(message.data)
+            out.append(f"{body['type']} {body['rowId']}" + ("" if body["value"] is None else f"={body['value']}"))
+    return out
