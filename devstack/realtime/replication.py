@@ -33,6 +33,8 @@ _SLICE: Final = 500
 """Messages handed on before other tasks get their turn."""
 _RETRY_FIRST: Final = 0.1
 _RETRY_LIMIT: Final = 2.0
+_LEAVE_LIMIT: Final = 1.0
+"""Seconds that PostgreSQL gets to say goodbye."""
 
 
 class Stream:
@@ -91,8 +93,9 @@ class Stream:
             self._copy = _Copy(connection.pgconn, self._receive)
             await self._copy.run(start + bytes(publication) + b")", self.live.set)
         finally:
+            if self._copy is not None:
+                await self._copy.leave(f"DROP_REPLICATION_SLOT {slot}".encode())
             self._copy = None
-            # Not `close`: a walsender that is told goodbye still waits for its last status; dropping is as good.
             await connection.close()
 
 
@@ -124,6 +127,41 @@ class _Copy:
             self._loop.remove_reader(descriptor)
             self._loop.remove_writer(descriptor)
             self._paused = True
+
+    async def leave(self, command: bytes) -> None:
+        """End a copy that still runs, and with this command drop its slot, which would outlive the connection a bit."""
+        if not self._copying or self._pgconn.status != pq.ConnStatus.OK:
+            return
+        readable = asyncio.Event()
+        self._loop.add_reader(self._pgconn.socket, readable.set)
+        try:
+            async with asyncio.timeout(_LEAVE_LIMIT):
+                self._pgconn.put_copy_end()
+                self._pgconn.flush()
+                while (size := self._pgconn.get_copy_data(1)[0]) >= 0:
+                    if size == 0:
+                        await self._more(readable)
+                await self._results(readable)
+                self._pgconn.send_query(command)
+                self._pgconn.flush()
+                await self._results(readable)
+        except (psycopg.Error, TimeoutError) as error:
+            logger.info("replication slot left to PostgreSQL to drop: %s", str(error).strip() or "no answer")
+        finally:
+            self._loop.remove_reader(self._pgconn.socket)
+
+    async def _more(self, readable: asyncio.Event) -> None:
+        await readable.wait()
+        readable.clear()
+        self._pgconn.consume_input()
+
+    async def _results(self, readable: asyncio.Event) -> None:
+        """Read to the end of a command's results."""
+        while True:
+            while self._pgconn.is_busy():
+                await self._more(readable)
+            if self._pgconn.get_result() is None:
+                return
 
     def pause(self) -> None:
         if not self._paused:
@@ -209,5 +247,6 @@ class _Copy:
             self._loop.remove_writer(self._pgconn.socket)
 
     def _end(self, error: Exception) -> None:
+        self._copying = False
         if not self._ended.done():
             self._ended.set_exception(error)
