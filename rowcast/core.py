@@ -153,7 +153,9 @@ class BaseJob:
     def _flushed(self) -> "Future[None] | None":
         with self._writer.lock:
             self._check_running()
-            return self._state.flushed()
+            future = self._state.flushed()
+            self._writer.wake()
+        return future
 
     def _raise_refusal(self) -> None:
         with self._writer.lock:

@@ -156,6 +156,7 @@ class JobState:
 
     def flushed(self) -> "Future[None] | None":
         """The future of the last row in the queue, None when there is none."""
+        self._pause_until = 0.0  # somebody waits now
         return self.queue[-1].wait() if self.queue else None
 
     def finish(self, status: rows.JobStatus, error_message: str | None, deadline: float) -> "Future[None]":

@@ -92,7 +92,7 @@ def _error(response: httpx.Response, write: Write, told: dict[str, object]) -> R
     code, details, hint = text("code"), text("details"), text("hint")
     said = text("message") or response.reason_phrase or "no reason given"
     if response.status_code in (401, 403):
-        hint = hint or "is this the secret key of this project?"
+        hint = "is this the secret key of this project?"
     elif code in ("PGRST202", "PGRST204", "PGRST205"):
         hint = hint or "are rowcast's migrations applied to this database?"
     extra = "".join(f" ({part})" for part in (details, hint) if part)

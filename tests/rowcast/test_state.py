@@ -317,7 +317,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 @settings(max_examples=200, deadline=None)
-def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end_last(steps):  # noqa: C901 - a model
+def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end_last(steps):
     job, now = make_state(chance=lambda: 0.5), 0.0
     database, expected, current, row, last_progress = {}, [], 0, {}, -1.0
 
