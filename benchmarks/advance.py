@@ -23,6 +23,12 @@ class Answers(BaseHTTPRequestHandler):
     requests = 0
 
     def do_POST(self) -> None:
+        self.answer()
+
+    def do_PATCH(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         Answers.requests += 1
         body = json.dumps({"status": "running", "cancel_requested": False} if "rpc" in self.path else [{}]).encode()
@@ -30,8 +36,6 @@ class Answers(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    do_PATCH = do_POST
 
     def log_message(self, *_: object) -> None: ...
 
