@@ -19,6 +19,13 @@ class Delivery:
         self._messages: tuple[Encoded, ...] | None = None
         self._size = size
 
+    @classmethod
+    def silent(cls, change: Change, feed: Feed) -> "Delivery":
+        """A delivery that tells nothing, for a change that can't be translated."""
+        delivery = cls(change, feed)
+        delivery._messages = ()
+        return delivery
+
     @property
     def messages(self) -> tuple[Encoded, ...]:
         if self._messages is None:

@@ -6,6 +6,7 @@ from :meth:`Topic.attach` on, every change newer than its cursor reaches its out
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from service.feeds.delivery import Delivery
 from service.feeds.outbox import Outbox
 from service.feeds.ring import Ring
 from service.feeds.viewer import Viewer
+
+logger = logging.getLogger(__name__)
 
 REPLAY_LIMIT = 5000
 TICK_SECONDS = 0.02
@@ -77,11 +80,21 @@ class Topic:
 
     def publish(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            delivery = Delivery(change, self.feed)
+            delivery = self.deliver(change)
             self.ring.append(delivery)
             for viewer in self.viewers:
                 viewer.put(delivery)
         self._schedule_flush()
+
+    def deliver(self, change: Change) -> Delivery:
+        """Translates a change. A translator that fails on one row must not take the others' changes with it."""
+        delivery = Delivery(change, self.feed)
+        try:
+            delivery.messages  # noqa: B018 - translated and encoded here, once for everybody
+        except Exception:
+            logger.exception("%s %s: revision %d can't be translated, nothing is told", *self.key, change.revision)
+            return Delivery.silent(change, self.feed)
+        return delivery
 
     def _schedule_flush(self) -> None:
         """Wakes the viewers at once when it has been quiet, else together at the end of the tick."""
@@ -244,7 +257,7 @@ class Hub:
             if not page.more:
                 break
             at = changes[-1].revision
-        deliveries = [Delivery(change, topic.feed) for change in changes]
+        deliveries = [topic.deliver(change) for change in changes]
         if topic.ring.floor == ring_floor:
             topic.ring.extend_back(cursor, [item for item in deliveries if item.change.revision <= ring_floor])
         return History(cursor, page.head, deliveries)

@@ -149,5 +149,3 @@ async def until(condition: Callable[[], object]) -> None:
     """Lets the event loop turn until something is so; the test's own time limit is the limit."""
     while not condition():
         await asyncio.sleep(0.001)
-
-

@@ -75,7 +75,9 @@ def histories(draw: st.DrawFn) -> list[Change]:
 
 
 @given(histories(), st.data())
-def test_in_whatever_groups_a_history_is_merged_the_result_is_the_same(history: list[Change], data: st.DataObject) -> None:
+def test_in_whatever_groups_a_history_is_merged_the_result_is_the_same(
+    history: list[Change], data: st.DataObject
+) -> None:
     one_by_one = history[0]
     for newer in history[1:]:
         one_by_one = merge(one_by_one, newer)

@@ -1,4 +1,4 @@
-"""The listener against a Realtime that loses, repeats, reorders, goes deaf and dies, and a database that comes and goes."""
+"""The listener against a Realtime that loses, repeats, reorders and dies, and a database that comes and goes."""
 
 import asyncio
 from collections.abc import AsyncIterator

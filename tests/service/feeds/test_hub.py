@@ -1,0 +1,289 @@
+"""Topics and their viewers: one opening, one query for all who wait, nothing between replay and the present."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from service.changes.change import FeedKey
+from service.errors import DatabaseUnavailable
+from service.events.endings import Ending
+from service.feeds import hub as hubs
+from service.feeds.hub import Hub, Topic
+from tests.service.fakes import KEY, FakeLog, until
+from tests.service.tiny import TinyFeed, make_change, told
+
+START = 100
+
+
+class FakeListener:
+    """Follows from the log's head; live as the test says."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self.log = log
+        self.live = True
+        self.is_live = True
+        self.followed: list[FeedKey] = []
+        self.unfollowed: list[FeedKey] = []
+
+    async def follow(self, key: FeedKey) -> int:
+        self.followed.append(key)
+        return (await self.log.heads(key.feed, [key.key]))[key.key]
+
+    def unfollow(self, key: FeedKey) -> None:
+        self.unfollowed.append(key)
+
+    def is_key_live(self, key: FeedKey) -> bool:
+        return self.live
+
+    async def wait_live(self, key: FeedKey, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Bench:
+    def __init__(self, linger_seconds: float = 60) -> None:
+        self.log = FakeLog(floor=START)
+        self.listener = FakeListener(self.log)
+        self.hub = Hub(self.log, {"tiny": TinyFeed()}, linger_seconds, outbox_bytes=1 << 20)
+        self.hub.bind(self.listener)
+
+    def commit(self, *revisions: int) -> None:
+        """Writes changes, each of a row of its own, and has the listener tell them."""
+        for revision in revisions:
+            self.hub.changes(KEY, [self.log.append(make_change(revision, "I", f"r{revision}"))])
+
+    def elsewhere(self, *revisions: int) -> None:
+        """Writes changes before the topic is opened, or that only the database knows."""
+        for revision in revisions:
+            self.log.append(make_change(revision, "I", f"r{revision}"))
+
+    async def history(self, topic: Topic, cursor: int) -> list[int] | None:
+        history = await self.hub.history(topic, cursor, topic.ring.head)
+        return None if history is None else [item.change.revision for item in history.deliveries]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.hub.close()
+
+
+async def test_many_who_ask_at_once_open_a_topic_once(bench: Bench) -> None:
+    topics = await asyncio.gather(*(bench.hub.topic(KEY) for _ in range(20)))
+    assert len(set(map(id, topics))) == 1
+    assert bench.listener.followed == [KEY]
+
+
+async def test_one_who_leaves_during_the_opening_does_not_take_it_from_the_others(bench: Bench) -> None:
+    bench.log.gate = asyncio.Event()
+    first, second = (asyncio.ensure_future(bench.hub.topic(KEY)) for _ in range(2))
+    await until(lambda: bench.log.calls)
+    first.cancel()
+    bench.log.gate.set()
+    assert (await second).key == KEY
+
+
+async def test_a_failed_opening_is_tried_again_by_the_next(bench: Bench) -> None:
+    bench.log.fail = DatabaseUnavailable("down")
+    with pytest.raises(DatabaseUnavailable):
+        await bench.hub.topic(KEY)
+    bench.log.fail = None
+    assert (await bench.hub.topic(KEY)).ring.head == START
+
+
+async def test_changes_reach_every_viewer_from_its_cursor_on(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    first = topic.attach(None)
+    bench.commit(101)
+    second = topic.attach(None)
+    bench.commit(102)
+    assert told(first.outbox.take()) == ["new r101=101", "new r102=102"]
+    assert told(second.outbox.take()) == ["new r102=102"]
+
+
+async def test_a_row_that_cannot_be_translated_is_skipped_and_said(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = await bench.hub.topic(KEY)
+    viewer = topic.attach(None)
+    broken = replace(make_change(101, "I", "bad"), row={"id": "bad"})
+    bench.hub.changes(KEY, [bench.log.append(broken)])
+    bench.commit(102)
+    assert told(viewer.outbox.take()) == ["new r102=102"]
+    assert "revision 101 can't be translated" in caplog.text
+
+
+async def test_changes_of_a_topic_nobody_has_opened_are_nobodys(bench: Bench) -> None:
+    bench.commit(101)
+    assert bench.hub.viewers == 0
+
+
+async def test_an_idle_topic_wakes_its_viewers_at_once_and_a_busy_one_once_a_tick(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    viewer = topic.attach(None)
+    far = asyncio.get_running_loop().time() + 1e9
+    waiting = asyncio.ensure_future(viewer.wait(far))
+    await asyncio.sleep(0)
+    bench.commit(101)
+    await waiting
+    viewer.outbox.take()
+    waiting = asyncio.ensure_future(viewer.wait(far))
+    await asyncio.sleep(0)
+    bench.commit(102)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bench.commit(103)
+    await waiting
+    assert told(viewer.outbox.take()) == ["new r102=102", "new r103=103"]
+
+
+async def test_a_recent_cursor_is_answered_without_the_database(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.commit(101, 102, 103)
+    bench.log.calls.clear()
+    assert await bench.history(topic, 101) == [102, 103]
+    assert bench.log.calls == []
+
+
+async def test_an_older_cursor_is_answered_by_the_database_and_remembered(bench: Bench) -> None:
+    bench.elsewhere(101, 102, 103, 104, 105)
+    topic = await bench.hub.topic(KEY)
+    bench.commit(106)
+    assert await bench.history(topic, 101) == [102, 103, 104, 105, 106]
+    bench.log.calls.clear()
+    assert await bench.history(topic, 102) == [103, 104, 105, 106]
+    assert bench.log.calls == []
+
+
+async def test_all_who_wait_for_the_past_share_one_reading(bench: Bench) -> None:
+    bench.elsewhere(101, 102, 103)
+    topic = await bench.hub.topic(KEY)
+    bench.log.calls.clear()
+    answers = await asyncio.gather(*(bench.history(topic, cursor) for cursor in (100, 101, 102, 100)))
+    assert answers == [[101, 102, 103], [102, 103], [103], [101, 102, 103]]
+    assert bench.log.calls == ["since 100"]
+
+
+async def test_a_shared_reading_that_began_before_a_viewer_came_is_completed_for_it(bench: Bench) -> None:
+    bench.elsewhere(101, 102)
+    topic = await bench.hub.topic(KEY)
+    bench.log.gate = asyncio.Event()
+    early = asyncio.ensure_future(bench.history(topic, 100))
+    await until(lambda: "since 100" in bench.log.calls)  # it sees up to 102
+    bench.commit(103)
+    late = asyncio.ensure_future(bench.history(topic, 101))
+    await asyncio.sleep(0)
+    bench.log.gate.set()
+    assert await early == [101, 102]
+    assert await late == [102, 103]
+
+
+async def test_one_who_leaves_during_a_shared_reading_does_not_take_it_from_the_others(bench: Bench) -> None:
+    bench.elsewhere(101)
+    topic = await bench.hub.topic(KEY)
+    bench.log.gate = asyncio.Event()
+    first, second = (asyncio.ensure_future(bench.history(topic, 100)) for _ in range(2))
+    await until(lambda: "since 100" in bench.log.calls)
+    first.cancel()
+    bench.log.gate.set()
+    assert await second == [101]
+
+
+async def test_a_cursor_ahead_of_this_process_is_the_databases_to_judge(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.elsewhere(101, 102)  # told to another process already
+    assert await bench.history(topic, 101) == [102]
+    viewer = topic.attach(101)
+    for change in bench.log.changes:
+        bench.hub.changes(KEY, [change])
+    assert told(viewer.outbox.take()) == ["new r102=102"]
+
+
+async def test_a_cursor_too_old_or_of_another_database_means_a_reset(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    assert await bench.history(topic, START - 1) is None
+    assert await bench.history(topic, START + 1) is None
+
+
+async def test_a_replay_over_the_limit_means_a_reset(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "REPLAY_LIMIT", 4)
+    bench.elsewhere(101, 102, 103, 104, 105)
+    topic = await bench.hub.topic(KEY)
+    assert await bench.history(topic, 101) == [102, 103, 104, 105]
+    assert await bench.history(topic, 100) is None
+
+
+async def test_a_failing_replay_fails_for_those_who_wait_and_not_for_the_next(bench: Bench) -> None:
+    bench.elsewhere(101)
+    topic = await bench.hub.topic(KEY)
+    bench.log.fail = DatabaseUnavailable("down")
+    with pytest.raises(DatabaseUnavailable):
+        await bench.history(topic, 100)
+    bench.log.fail = None
+    assert await bench.history(topic, 100) == [101]
+
+
+async def test_news_of_the_upstream_reach_every_viewer_once(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    viewer = topic.attach(None)
+    bench.hub.live(KEY, True, "subscribed")
+    assert viewer.live is None  # it was live already
+    bench.hub.live(KEY, False, "cut")
+    assert viewer.live is not None
+    assert not topic.live
+
+
+async def test_a_loss_resets_every_viewer_and_the_ring(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.commit(101)
+    viewer = topic.attach(None)
+    bench.hub.lost(KEY, 500, "pruned")
+    assert viewer.reset is not None
+    assert (topic.ring.floor, topic.ring.head) == (500, 500)
+
+
+async def test_a_topic_lingers_and_is_given_up_when_nobody_comes_back() -> None:
+    bench = Bench(linger_seconds=0.01)
+    topic = await bench.hub.topic(KEY)
+    viewer = topic.attach(None)
+    bench.hub.detach(topic, viewer)
+    await until(lambda: bench.listener.unfollowed == [KEY])
+    assert await bench.hub.topic(KEY) is not topic
+    await bench.hub.close()
+
+
+async def test_a_topic_with_a_viewer_is_kept() -> None:
+    bench = Bench(linger_seconds=0.0)
+    topic = await bench.hub.topic(KEY)
+    viewer = topic.attach(None)
+    await asyncio.sleep(0.01)
+    assert bench.listener.unfollowed == []
+    bench.hub.detach(topic, viewer)
+    bench.hub.detach(topic, viewer)
+    await until(lambda: bench.listener.unfollowed == [KEY])
+
+
+async def test_draining_ends_every_stream_and_returns_when_the_last_has_gone(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    viewers = [topic.attach(None) for _ in range(2)]
+    draining = asyncio.ensure_future(bench.hub.drain(60))
+    await asyncio.sleep(0)
+    assert [viewer.ending for viewer in viewers] == [Ending.SHUTDOWN, Ending.SHUTDOWN]
+    bench.hub.detach(topic, viewers[0])
+    await asyncio.sleep(0)
+    assert not draining.done()
+    bench.hub.detach(topic, viewers[1])
+    await draining
+
+
+async def test_draining_gives_up_on_those_who_never_read(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    topic.attach(None)
+    await bench.hub.drain(0.01)
+    assert bench.hub.viewers == 1
+
+
+async def test_an_idle_hub_drains_at_once(bench: Bench) -> None:
+    await bench.hub.drain(60)

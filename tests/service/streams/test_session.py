@@ -1,0 +1,325 @@
+"""A stream from its first byte to its last, read as a page reads it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from httpx_sse._decoders import SSEDecoder
+
+from service.errors import DatabaseUnavailable
+from service.feeds.hub import Topic
+from service.streams.session import Request, Session
+from tests.service.fakes import KEY, until
+from tests.service.feeds.test_hub import START, Bench
+from tests.service.tiny import make_change
+
+HOUR = 3600.0
+
+
+@dataclass
+class Page:
+    """Reads a session chunk by chunk. ``frames`` are (type, id it carries or None, body)."""
+
+    session: Session
+    frames: list[tuple[str, str | None, dict[str, Any]]] = field(default_factory=list)
+    comments: int = 0
+    last_id: str = ""
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._chunks = self.session.chunks()
+        self._decoder = SSEDecoder()
+        self._id_seen = False
+
+    async def read(self) -> bool:
+        """Takes one chunk; False when there are no more."""
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            self.ended = True
+            return False
+        for line in chunk.decode().split("\n")[:-1]:
+            self._id_seen = self._id_seen or line.startswith("id:")
+            self.comments += line.startswith(":")
+            event = self._decoder.decode(line)
+            if event is None:
+                continue
+            if self._id_seen:
+                self.last_id = event.id
+            if event.data:
+                body = json.loads(event.data)
+                self.frames.append((event.event, event.id if self._id_seen else None, body))
+            self._id_seen = False
+        return True
+
+    async def read_until(self, type_: str) -> None:
+        while not any(body["type"] == type_ for _, _, body in self.frames):
+            assert await self.read(), f"ended without {type_}: {self.types}"
+
+    async def read_all(self) -> None:
+        while await self.read():
+            pass
+
+    async def close(self) -> None:
+        await self._chunks.aclose()  # type: ignore[attr-defined]
+
+    @property
+    def types(self) -> list[str]:
+        return [body["type"] for _, _, body in self.frames]
+
+    @property
+    def ids(self) -> list[tuple[str, str | None]]:
+        return [(body["type"], id_) for _, id_, body in self.frames]
+
+
+def asked(**wanted: Any) -> Request:
+    defaults: dict[str, Any] = {
+        "cursor": None, "snapshot": False, "named": False, "types": None, "expires_at": time.time() + HOUR,
+        "max_age": HOUR,
+    }  # fmt: skip
+    return Request(**{**defaults, **wanted})
+
+
+class Stage(Bench):
+    """A hub with an open topic, and pages in front of it."""
+
+    topic: Topic
+
+    def page(self, keepalive: float = HOUR, **wanted: Any) -> Page:
+        return Page(Session(self.hub, self.topic, asked(**wanted), keepalive, lambda: 0.0))
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    stage.elsewhere(101, 102, 103)
+    stage.log.rows = {"rows": [{"id": "a", "value": 1}]}
+    stage.topic = await stage.hub.topic(KEY)
+    yield stage
+    await stage.hub.close()
+
+
+async def test_connected_comes_first_with_the_heads_id(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    assert page.frames == [("message", "103", {"type": "connected", "rowId": KEY.key, "value": 103})]
+
+
+async def test_changes_follow_with_their_ids(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.commit(104)
+    await page.read()
+    stage.commit(105)
+    await page.read()
+    assert page.ids == [("connected", "103"), ("new", "104"), ("new", "105")]
+
+
+async def test_only_the_last_message_of_a_revision_carries_its_id(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.hub.changes(KEY, [stage.log.append(make_change(104, "D", "a")), stage.log.append(make_change(105, "I", "a"))])
+    await page.read()
+    assert page.ids[1:] == [("gone", None), ("new", "105")]
+
+
+async def test_resuming_tells_what_was_missed_and_starts_from_the_cursor(stage: Stage) -> None:
+    page = stage.page(cursor=101)
+    await page.read_until("new")
+    assert page.ids == [("connected", "101"), ("new", "102"), ("new", "103")]
+
+
+async def test_a_cut_right_after_connected_misses_nothing(stage: Stage) -> None:
+    page = stage.page(cursor=101)
+    await page.read()
+    await page.close()
+    again = stage.page(cursor=int(page.last_id))
+    await again.read_until("new")
+    assert [id_ for _, id_ in again.ids] == ["101", "102", "103"]
+
+
+async def test_what_happens_during_a_replay_comes_after_it_and_once(stage: Stage) -> None:
+    stage.topic.ring.restart(103)
+    page = stage.page(cursor=101)
+    await page.read()
+    stage.log.gate = asyncio.Event()
+    reading = asyncio.ensure_future(page.read_until("new"))
+    await until(lambda: "since 101" in stage.log.calls)
+    stage.commit(104)
+    stage.log.gate.set()
+    await reading
+    stage.commit(105)
+    await page.read()
+    while len(page.ids) < 5:
+        await page.read()
+    assert [id_ for _, id_ in page.ids] == ["101", "102", "103", "104", "105"]
+
+
+async def test_a_snapshot_comes_second_and_carries_the_id_that_connected_leaves_out(stage: Stage) -> None:
+    page = stage.page(snapshot=True)
+    await page.read_until("snapshot")
+    assert page.ids == [("connected", None), ("snapshot", "103")]
+    assert page.frames[1][2]["rows"] == [{"type": "row", "rowId": "a", "value": 1}]
+
+
+async def test_what_the_snapshot_has_is_not_told_again(stage: Stage) -> None:
+    page = stage.page(snapshot=True)
+    await page.read()
+    stage.commit(104)  # before the snapshot is read
+    await page.read()
+    stage.commit(105)
+    await page.read()
+    assert page.ids == [("connected", None), ("snapshot", "104"), ("new", "105")]
+
+
+async def test_a_cursor_beats_a_snapshot(stage: Stage) -> None:
+    page = stage.page(snapshot=True, cursor=102)
+    await page.read_until("new")
+    assert page.types == ["connected", "new"]
+
+
+async def test_a_cursor_that_makes_no_sense_here_is_a_reset_with_a_snapshot(stage: Stage) -> None:
+    for cursor in (START - 1, 10**15):
+        page = stage.page(cursor=cursor)
+        await page.read_until("snapshot")
+        assert page.ids == [("connected", str(cursor)), ("reset", None), ("snapshot", "103")]
+        await page.close()
+
+
+async def test_after_a_reset_from_a_cursor_far_ahead_changes_are_told(stage: Stage) -> None:
+    page = stage.page(cursor=10**15)
+    await page.read_until("snapshot")
+    stage.commit(104)
+    await page.read()
+    assert page.ids[-1] == ("new", "104")
+
+
+async def test_a_loss_on_the_way_is_a_reset_with_a_snapshot_and_the_stream_goes_on(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.elsewhere(500)
+    stage.hub.lost(KEY, 500, "pruned")
+    await page.read_until("snapshot")
+    stage.commit(501)
+    await page.read()
+    assert page.ids[1:] == [("reset", None), ("snapshot", "500"), ("new", "501")]
+
+
+async def test_a_reset_waits_for_a_database_that_is_down(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.hub.lost(KEY, 103, "pruned")
+    stage.log.fail = DatabaseUnavailable("down")
+    await page.read()
+    await page.read()
+    assert page.types == ["connected", "reset"]
+    assert page.comments == 1
+    stage.log.fail = None
+    await page.read_until("snapshot")
+
+
+async def test_a_stream_that_cannot_begin_says_so_and_may_come_back(stage: Stage) -> None:
+    stage.log.fail = DatabaseUnavailable("down")
+    page = stage.page(snapshot=True)
+    await page.read_all()
+    assert page.types == ["connected", "error", "stream_end"]
+    assert page.frames[1][2]["code"] == "upstream_unavailable"
+    assert page.frames[2][2] == {"type": "stream_end", "reason": "error", "reconnect": True}
+    assert stage.hub.viewers == 0
+
+
+async def test_named_events(stage: Stage) -> None:
+    page = stage.page(named=True)
+    await page.read()
+    stage.commit(104)
+    await page.read()
+    assert [name for name, _, _ in page.frames] == ["connected", "new"]
+
+
+async def test_types_narrow_what_is_told_and_keepalives_move_the_id_past_the_rest(stage: Stage) -> None:
+    page = stage.page(types=frozenset({"changed"}), keepalive=0.02)
+    await page.read()
+    stage.commit(104)
+    while page.last_id != "104":
+        await page.read()
+    assert page.types == ["connected"]
+    stage.hub.changes(KEY, [stage.log.append(make_change(105))])
+    await page.read_until("changed")
+    assert page.ids[-1] == ("changed", "105")
+
+
+async def test_the_id_is_on_the_last_message_that_is_wanted(stage: Stage) -> None:
+    page = stage.page(types=frozenset({"gone"}))
+    await page.read()
+    stage.hub.changes(KEY, [stage.log.append(make_change(104, "D", "a")), stage.log.append(make_change(105, "I", "a"))])
+    await page.read()
+    assert page.ids[1:] == [("gone", "105")]
+
+
+async def test_silence_is_broken_by_comments(stage: Stage) -> None:
+    page = stage.page(keepalive=0.01)
+    while page.comments < 3:
+        await page.read()
+    assert page.types == ["connected"]
+
+
+async def test_losing_the_upstream_and_having_it_back_is_told(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.hub.live(KEY, False, "cut")
+    await page.read()
+    stage.hub.live(KEY, True, "subscribed")
+    await page.read()
+    assert [(body["type"], body.get("live")) for _, _, body in page.frames[1:]] == [("live", False), ("live", True)]
+
+
+async def test_a_stream_ends_with_its_token(stage: Stage) -> None:
+    page = stage.page(expires_at=time.time() + 0.02)
+    await page.read_all()
+    assert page.frames[-1][2] == {"type": "stream_end", "reason": "token_expired", "reconnect": True}
+
+
+async def test_a_stream_that_is_old_enough_is_asked_to_come_back(stage: Stage) -> None:
+    page = stage.page(max_age=0.02)
+    await page.read_all()
+    assert page.frames[-1][2] == {"type": "stream_end", "reason": "shutdown", "reconnect": True}
+
+
+async def test_what_waits_is_sent_before_the_end(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.commit(104)
+    draining = asyncio.ensure_future(stage.hub.drain(60))
+    await page.read_all()
+    await draining
+    assert page.types == ["connected", "new", "stream_end"]
+
+
+async def test_a_reader_too_slow_is_told_and_resumes_where_it_was(stage: Stage) -> None:
+    stage.topic._outbox_bytes = 1000
+    page = stage.page()
+    await page.read()
+    stage.commit(*range(104, 120))
+    await page.read_all()
+    assert page.frames[-1][2] == {"type": "stream_end", "reason": "too_slow", "reconnect": True}
+    again = stage.page(cursor=int(page.last_id))
+    await again.read_until("new")
+    assert [id_ for _, id_ in again.ids] == [str(revision) for revision in range(103, 120)]
+
+
+async def test_however_a_stream_ends_its_place_is_given_back(stage: Stage) -> None:
+    never_read, cut_early, cut_later = stage.page(), stage.page(cursor=101), stage.page()
+    await cut_early.read()
+    await cut_later.read()
+    waiting = asyncio.ensure_future(cut_later.read())
+    await until(lambda: stage.hub.viewers == 2)
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await cut_early.close()
+    await never_read.close()
+    assert stage.hub.viewers == 0
