@@ -11,13 +11,12 @@
 create schema rowcast;
 comment on schema rowcast is 'The change log''s machinery. Not exposed through the API; see docs/database.md.';
 revoke all on schema rowcast from public;
-alter default privileges in schema rowcast revoke all on functions from public;
 
 create sequence rowcast.revision_seq;
 comment on sequence rowcast.revision_seq is
   'Numbers all changes. Starts at epoch seconds x 2^20 (below 2^53 until 2242), so a rebuilt database is ahead of old cursors.';
 revoke all on sequence rowcast.revision_seq from public;
-select setval('rowcast.revision_seq', extract(epoch from clock_timestamp())::bigint << 20);
+select setval('rowcast.revision_seq', (extract(epoch from clock_timestamp()) * 1048576)::bigint);
 
 create table rowcast.feeds (
   feed text collate "C" primary key check (feed ~ '^[a-z][a-z0-9_]{0,39}$'),
@@ -96,7 +95,10 @@ end $$;
 -- Feeds ---------------------------------------------------------------------------------------------------------------
 
 create function rowcast.restart(feed text) returns bigint language plpgsql set search_path = '' as $$
-declare epoch bigint := extract(epoch from clock_timestamp())::bigint << 20; new_floor bigint;
+declare
+  -- Ahead of all that this database, or the one it was restored from, has numbered before.
+  epoch constant bigint := (extract(epoch from clock_timestamp()) * 1048576)::bigint;
+  new_floor bigint;
 begin
   -- Waits for the commits under way and holds off others: no change below the new floor may become visible after it.
   perform pg_advisory_xact_lock(hashtextextended('rowcast gate', 0));
@@ -132,8 +134,7 @@ begin
   foreach name in array array['rowcast_note', 'rowcast_log', 'rowcast_truncate'] loop
     execute format('drop trigger %I on %s', name, tbl);
   end loop;
-  execute format('drop function %s()', was.log_function);
-  execute format('drop function %s()', replace(was.log_function::text, 'rowcast.log_', 'rowcast.note_'));
+  execute format('drop function %s(), %s()', was.log_function, replace(was.log_function::text, 'rowcast.log_', 'rowcast.note_'));
   perform rowcast.restart(was.feed);
 end $$;
 comment on function rowcast.untrack(regclass) is 'Stops logging a table''s changes and tells readers of its feed to reset.';
@@ -288,6 +289,7 @@ begin
       return null;
     end $body$;
 
+    revoke all on function rowcast.note_%1$s(), rowcast.log_%1$s() from public;
     create trigger rowcast_note after insert or update or delete on %2$s for each row execute function rowcast.note_%1$s();
     create constraint trigger rowcast_log after insert or update or delete on %2$s deferrable initially deferred
       for each row execute function rowcast.log_%1$s(%3$L, %4$L, %6$L);
@@ -332,7 +334,7 @@ begin
   if key is null or since is null or size is null then
     raise exception '%: must not be NULL', case when key is null then 'key' when since is null then 'since' else 'limit' end
       using errcode = 'null_value_not_allowed',
-        hint = 'since is a revision; a reader that has none takes a snapshot, whose head is one.';
+        hint = 'A reader that has no cursor yet takes a snapshot, whose head is one.';
   elsif size not between 1 and 10000 then
     raise exception 'limit: must be 1 to 10000, not %', size using errcode = 'invalid_parameter_value';
   end if;
@@ -362,6 +364,9 @@ create function public.feed_heads(feed text, keys uuid[])
 returns json language plpgsql stable security definer set search_path = '' as $$
 begin
   perform rowcast.check_feed(feed);
+  if keys is null then
+    raise exception 'keys: must not be NULL' using errcode = 'null_value_not_allowed';
+  end if;
   return (select coalesce(json_object_agg(k, rowcast.head(feed, k)), '{}') from (select distinct k from unnest(keys) k where k is not null) asked);
 end $$;
 comment on function public.feed_heads(text, uuid[]) is
@@ -410,5 +415,3 @@ begin
 end $$;
 comment on function public.prune_feed_changes(interval, int) is
   'Deletes changes older than retain, about batch of them, and returns how many: call it again until it returns 0. Each key''s newest change stays. 0 also when another session is pruning.';
-
-revoke all on all functions in schema rowcast from public;

@@ -107,6 +107,7 @@ comment on column public.jobs.status is 'queued, running, paused, completed, fai
 comment on column public.jobs.progress_stage is 'The stage it is in; "complete" once it has succeeded.';
 comment on column public.jobs.progress_current is 'Things done in this stage.';
 comment on column public.jobs.progress_total is 'Things to do in this stage; null when unknown.';
+comment on column public.jobs.progress_message is 'What is being done just now, as people read it.';
 comment on column public.jobs.progress_updated_at is 'When progress last changed; null while there is none. Set by the database.';
 comment on column public.jobs.pipeline is 'The pipeline progress object (stages, worker pool, metrics), written by the worker SDK.';
 comment on column public.jobs.source_id is 'The document it works on, if it is one.';
@@ -114,6 +115,7 @@ comment on column public.jobs.bom_id is 'The bill of materials it works on, if i
 comment on column public.jobs.payload is 'What a queued job is asked to do. No secrets. Not shown to members, not in the change log.';
 comment on column public.jobs.priority is '1 to 9; 9 goes first.';
 comment on column public.jobs.attempt is 'How often it has been tried, this time included.';
+comment on column public.jobs.max_attempts is 'How often it may be tried.';
 comment on column public.jobs.started_at is 'When it first ran. Set by the database.';
 comment on column public.jobs.finished_at is 'When it was completed, failed or stopped. Set by the database.';
 comment on column public.jobs.heartbeat_at is 'When its worker was last heard of. Not in the change log.';
@@ -141,6 +143,8 @@ create index proposed_nodes_source_id on public.proposed_nodes (source_id);
 comment on table public.proposed_nodes is 'What jobs propose and people accept or reject.';
 comment on column public.proposed_nodes.job_id is 'The job that proposed it.';
 comment on column public.proposed_nodes.source_id is 'The document it was found in.';
+comment on column public.proposed_nodes.title is 'What is proposed, in a line.';
+comment on column public.proposed_nodes.body is 'What is proposed, at length.';
 comment on column public.proposed_nodes.confidence is '0 to 1.';
 comment on column public.proposed_nodes.status is 'proposed, accepted or rejected.';
 
@@ -229,5 +233,7 @@ create index stream_tickets_user_id on public.stream_tickets (user_id);
 create index stream_tickets_expires_at on public.stream_tickets (expires_at);
 comment on table public.stream_tickets is 'Single-use tickets that open a stream; redeemed by delete ... returning. For the service alone.';
 comment on column public.stream_tickets.token_hash is 'sha256 of the ticket, in hex; the ticket itself is stored nowhere.';
+comment on column public.stream_tickets.user_id is 'Who it lets in.';
+comment on column public.stream_tickets.expires_at is 'Until when it can be redeemed.';
 comment on column public.stream_tickets.project_ids is 'The projects that it opens, whose access was asked when it was issued.';
 comment on column public.stream_tickets.token_exp is 'When the access token that it was issued for expires; the stream ends then.';

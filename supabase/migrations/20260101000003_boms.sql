@@ -21,14 +21,22 @@ create table public.boms (
   error_message text,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
-  check (enriched_items + failed_items + not_found_items <= total_items)
+  constraint boms_enriched_items_within_total_items check (enriched_items + failed_items + not_found_items <= total_items)
 );
 create index boms_project_id on public.boms (project_id);
 create index boms_organization_id on public.boms (organization_id);
 comment on table public.boms is 'Bills of materials and how far their enrichment is.';
 comment on column public.boms.source is 'customer, or staff: a staff BOM, its items, events and jobs are not shown to members. Fixed once set.';
 comment on column public.boms.status is 'idle, enriching, completed, failed, paused or stopped.';
-comment on column public.boms.total_items is 'Its line items; those enriched, failed and not found are counted apart.';
+comment on column public.boms.filename is 'The uploaded file''s name.';
+comment on column public.boms.total_items is 'Its line items.';
+comment on column public.boms.enriched_items is 'Line items that are enriched.';
+comment on column public.boms.failed_items is 'Line items that failed.';
+comment on column public.boms.not_found_items is 'Line items whose part no supplier knows.';
+comment on column public.boms.current_stage is 'The stage it is in, as people read it.';
+comment on column public.boms.total_batches is 'The batches there are.';
+comment on column public.boms.completed_at is 'When its enrichment was completed.';
+comment on column public.boms.failed_at is 'When its enrichment failed.';
 comment on column public.boms.current_batch is 'The batch under way, counted from 1.';
 
 create table public.bom_line_items (
@@ -53,6 +61,9 @@ create index bom_line_items_recent on public.bom_line_items (bom_id, updated_at 
 comment on table public.bom_line_items is 'The lines of a bill of materials.';
 comment on column public.bom_line_items.line_number is 'Its place in the file, counted from 1.';
 comment on column public.bom_line_items.reference is 'Reference designators, as in the file.';
+comment on column public.bom_line_items.quantity is 'How many of it.';
+comment on column public.bom_line_items.manufacturer is 'Manufacturer, as in the file.';
+comment on column public.bom_line_items.description is 'Description, as in the file.';
 comment on column public.bom_line_items.mpn is 'Manufacturer part number; a line without one is kept, and fails when it is enriched.';
 comment on column public.bom_line_items.status is 'pending, enriching, enriched, failed or not_found.';
 comment on column public.bom_line_items.enrichment_data is 'supplier, price, stock, datasheet_url, lifecycle_status, category, description.';
@@ -75,6 +86,11 @@ create table public.enrichment_events (
 );
 create index enrichment_events_history on public.enrichment_events (bom_id, created_at, event_id);
 comment on table public.enrichment_events is 'What happened while a BOM was enriched. Append only; goes with its BOM.';
+comment on column public.enrichment_events.event_id is 'Its id; pages deduplicate by it.';
+comment on column public.enrichment_events.source is 'The BOM''s: customer or staff.';
+comment on column public.enrichment_events.user_id is 'Who started the enrichment.';
+comment on column public.enrichment_events.workflow_id is 'bom-enrichment-{bom_id}.';
+comment on column public.enrichment_events.payload is 'What else the event tells: a batch and its components, an error.';
 comment on column public.enrichment_events.event_type is 'enrichment.started, .progress, .completed, .failed.';
 comment on column public.enrichment_events.routing_key is '{source}.enrichment.{what}.';
 comment on column public.enrichment_events.tenant_id is 'The organization.';

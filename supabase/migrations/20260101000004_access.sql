@@ -37,6 +37,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 comment on function public.is_member(uuid) is 'Whether the signed-in user is a member of the project.';
 
+revoke all on all functions in schema rowcast from public;
 revoke all on function
   public.feed_since(text, uuid, bigint, int), public.feed_heads(text, uuid[]),
   public.prune_feed_changes(interval, int), public.job_heartbeat(uuid, int), public.is_member(uuid)

@@ -59,3 +59,27 @@ begin
       using hint = 'Is this a Supabase database?';
   end if;
 end $$;
+
+-- What the columns that most tables have mean, said once.
+do $$
+declare col record;
+begin
+  for col in
+    select a.attrelid::regclass as tbl, a.attname as name, told.meaning
+    from (values
+      ('id', 'Its id.'),
+      ('created_at', 'When it was written first.'),
+      ('updated_at', 'When it last changed. Set by the database.'),
+      ('project_id', 'The project it belongs to.'),
+      ('organization_id', 'The organization it belongs to.'),
+      ('bom_id', 'The bill of materials it belongs to.'),
+      ('error_message', 'Why it failed.'),
+      ('started_at', 'When it was started.')
+    ) told (name, meaning)
+    join pg_attribute a on a.attname = told.name and a.attnum > 0
+    join pg_class c on c.oid = a.attrelid and c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
+    where col_description(a.attrelid, a.attnum) is null
+  loop
+    execute format('comment on column %s.%I is %L', col.tbl, col.name, col.meaning);
+  end loop;
+end $$;

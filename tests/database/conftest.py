@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
+from devstack.postgres import Postgres
 from devstack.realtime import pgoutput
 
 Connection = psycopg.Connection[TupleRow]
@@ -35,6 +36,22 @@ def db(database: str) -> Iterator[Connection]:
     """A connection as the superuser, on which each statement is a transaction of its own."""
     with psycopg.connect(database, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def shared(postgres: Postgres) -> Iterator[Connection]:
+    """A connection to a migrated database that nobody changes."""
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute("create database shared template template_rowcast")
+    with psycopg.connect(postgres.url("shared")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def sandbox(shared: Connection) -> Iterator[Connection]:
+    """`shared`, in a transaction that is rolled back: for tests of what happens before any commit."""
+    with shared.transaction(force_rollback=True):
+        yield shared
 
 
 @pytest.fixture

@@ -55,7 +55,16 @@ class Writer:
         self.connection.isolation_level = None
 
     def step(self) -> None:
-        actions = [self.insert, self.insert_many, self.update, self.update_many, self.move, self.delete, self.upsert, self.undone]
+        actions = [
+            self.insert,
+            self.insert_many,
+            self.update,
+            self.update_many,
+            self.move,
+            self.delete,
+            self.upsert,
+            self.undone,
+        ]
         self.random.choices(actions, weights=[4, 2, 8, 4, 2, 1, 2, 2])[0]()
 
     def execute(self, query: str, *parameters: object) -> None:
@@ -66,7 +75,9 @@ class Writer:
 
     def insert(self) -> None:
         self.rows.append(uuid4())
-        self.execute("insert into things (id, project_id) values (%s, %s)", self.rows[-1], self.random.choice(self.keys))
+        self.execute(
+            "insert into things (id, project_id) values (%s, %s)", self.rows[-1], self.random.choice(self.keys)
+        )
 
     def insert_many(self) -> None:
         # Now and then more keys than are locked one by one.
@@ -176,7 +187,8 @@ def test_an_open_transaction_delays_no_other_writer_of_its_key(
 
 
 @pytest.mark.parametrize(
-    ("level", "known"), [("read uncommitted", False), ("read committed", True), ("repeatable read", False), ("serializable", False)]
+    ("level", "known"),
+    [("read uncommitted", False), ("read committed", True), ("repeatable read", False), ("serializable", False)],
 )
 def test_a_predecessor_is_named_only_where_it_can_be_known(
     things: Connection, judge: Judge, connect: Callable[[], Connection], level: str, known: bool
@@ -190,7 +202,9 @@ def test_a_predecessor_is_named_only_where_it_can_be_known(
     writer.execute("insert into things (project_id) values (%s), (%s)", [key, key])
     writer.commit()
     judge.rule()
-    first, second = things.execute("select revision, prev from feed_changes where key = %s and revision > %s order by 1", [key, head])
+    first, second = things.execute(
+        "select revision, prev from feed_changes where key = %s and revision > %s order by 1", [key, head]
+    )
     assert (first[1], second[1]) == ((head, first[0]) if known else (-1, -1))
 
 
@@ -235,7 +249,9 @@ def test_rolling_back_to_a_savepoint_gives_numbers_and_locks_back(
     assert one(things, "select count(*) from feed_changes") == 4 * count
 
 
-def test_locks_are_taken_for_exactly_the_keys_that_were_written(things: Connection, connect: Callable[[], Connection]) -> None:
+def test_locks_are_taken_for_exactly_the_keys_that_were_written(
+    things: Connection, connect: Callable[[], Connection]
+) -> None:
     writer = connect()
     held = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
     for count, locks in [(1, 2), (150, 151), (2000, 1)]:
@@ -286,7 +302,9 @@ def test_copy_is_logged(things: Connection, judge: Judge) -> None:
 
 
 def test_a_transaction_over_two_feeds_keeps_both(things: Connection, connect: Callable[[], Connection]) -> None:
-    things.execute("create table public.events (id bigint primary key generated always as identity, thing_id uuid, data jsonb)")
+    things.execute(
+        "create table public.events (id bigint primary key generated always as identity, thing_id uuid, data jsonb)"
+    )
     things.execute("select rowcast.track('events', feed => 'things', key_column => 'thing_id')")
     keys = [uuid4(), uuid4()]
 
@@ -309,7 +327,9 @@ def test_a_transaction_over_two_feeds_keeps_both(things: Connection, connect: Ca
     assert one(things, "select count(*) from feed_changes") == 4 * 40 * 4
 
 
-def test_a_client_that_sets_our_settings_cannot_forge_a_link(things: Connection, judge: Judge, connect: Callable[[], Connection]) -> None:
+def test_a_client_that_sets_our_settings_cannot_forge_a_link(
+    things: Connection, judge: Judge, connect: Callable[[], Connection]
+) -> None:
     things.execute("grant insert, update on things to authenticated")
     key, other = uuid4(), uuid4()
     things.execute("insert into things (project_id) values (%s), (%s)", [key, key])
@@ -318,8 +338,12 @@ def test_a_client_that_sets_our_settings_cannot_forge_a_link(things: Connection,
     for near in (first, 0, 2**52, -5, ""):
         for keys in ("", "*", "5,", "7,8,9,"):
             client.execute("set role authenticated")
-            client.execute("select set_config('rowcast.near', %s, false), set_config('rowcast.keys', %s, false)", [str(near), keys])
+            client.execute(
+                "select set_config('rowcast.near', %s, false), set_config('rowcast.keys', %s, false)", [str(near), keys]
+            )
             client.execute("insert into things (project_id) values (%s), (%s)", [key, other])
-            client.execute("select set_config('rowcast.near', %s, true), set_config('rowcast.keys', %s, true)", [str(near), keys])
+            client.execute(
+                "select set_config('rowcast.near', %s, true), set_config('rowcast.keys', %s, true)", [str(near), keys]
+            )
             client.commit()
     assert len(judge.rule()) == 21
