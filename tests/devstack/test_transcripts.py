@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import aiohttp
 import jwt
@@ -466,33 +465,28 @@ class Replay:
 
 @pytest.fixture(scope="session")
 def recorded(postgres: Postgres) -> Iterator[str]:
-    """The name of a database with the roles and tables of the recordings, and no others."""
-    name = "template_recorded"
+    """The URL of a database with a Supabase project's roles."""
+    name = "recorded"
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(f"create database {name} template template_rowcast".encode())
-        with psycopg.connect(postgres.url(name), autocommit=True) as connection:
-            connection.execute(NEW_PUBLIC)
-            connection.execute((FOLDER / "tables.sql").read_bytes())
-            connection.execute("create table barrier (n int primary key)")
-            connection.execute("alter publication supabase_realtime add table barrier")
-        yield name
+        yield postgres.url(name)
         admin.execute(f"drop database {name} with (force)".encode())
 
 
 @pytest.fixture
-def prepared(postgres: Postgres, recorded: str, path: Path) -> Iterator[str]:
+def prepared(recorded: str, path: Path) -> str:
     """The URL of a database as it was before a recording's first line."""
-    name = f"replay_{uuid4().hex}"
-    with psycopg.connect(postgres.url(), autocommit=True) as admin:
-        admin.execute(f"create database {name} template {recorded}".encode())
-        with psycopg.connect(postgres.url(name), autocommit=True) as connection:
-            for scenario, command in BEFORE.items():
-                if path.stem.startswith(scenario):
-                    connection.execute(command.encode())
-            for table, first in first_ids(path).items():
-                connection.execute(f"alter table {table} alter id restart with {first}".encode())
-        yield postgres.url(name)
-        admin.execute(f"drop database {name} with (force)".encode())
+    with psycopg.connect(recorded, autocommit=True) as connection:
+        connection.execute(NEW_PUBLIC)
+        connection.execute((FOLDER / "tables.sql").read_bytes())
+        connection.execute("create table barrier (n int primary key)")
+        connection.execute("alter publication supabase_realtime add table barrier")
+        for scenario, command in BEFORE.items():
+            if path.stem.startswith(scenario):
+                connection.execute(command.encode())
+        for table, first in first_ids(path).items():
+            connection.execute(f"alter table {table} alter id restart with {first}".encode())
+    return recorded
 
 
 def first_ids(path: Path) -> dict[str, int]:

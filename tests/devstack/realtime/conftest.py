@@ -1,8 +1,10 @@
-"""A stand-in on a real socket, over a database with the recorded tables."""
+"""A Supabase to test against: our stand-in, or any server that SUPABASE_URL names (docs/devstack.md says how)."""
 
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,62 +16,88 @@ from aiohttp import web
 from devstack.realtime.server import StandIn, routes
 
 JWT_SECRET = "a-secret-of-at-least-thirty-two-characters"
-PUBLISHABLE = "sb_publishable_test"
-SECRET = "sb_secret_test"
+PUBLISHABLE, SECRET = "sb_publishable_test", "sb_secret_test"
+NAMED = os.environ.get("SUPABASE_URL", "")
+THINGS = """
+drop table if exists rowcast_test_things;
+create table rowcast_test_things (id int primary key, project uuid, title text, amount numeric);
+alter table rowcast_test_things enable row level security;
+create policy mine on rowcast_test_things for select to authenticated using (project = (select auth.uid()));
+grant all on rowcast_test_things to authenticated, service_role;
+alter publication supabase_realtime add table rowcast_test_things;
+"""
 
 
-@dataclass
-class Served:
-    """A stand-in and where it listens."""
+@dataclass(frozen=True)
+class Server:
+    """A Supabase and what opens it."""
 
-    stand_in: StandIn
-    port: int
-
-    publishable_key = PUBLISHABLE
-    secret_key = SECRET
+    url: str
+    database_url: str
+    publishable_key: str
+    secret_key: str
+    jwt_secret: str
+    stand_in: StandIn | None = None
+    """Ours, if it is ours."""
 
     @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/realtime/v1"
+    def realtime_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/realtime/v1"
 
-    def sign(self, role: str | None = "service_role", exp: float | None = 3600, **claims: Any) -> str:
-        """A token that expires `exp` seconds from now."""
-        if role is not None:
-            claims["role"] = role
-        if exp is not None:
-            claims["exp"] = int(time.time() + exp)
-        return jwt.encode(claims, JWT_SECRET, algorithm="HS256")
+    def sign(self, role: str = "service_role", exp: float = 3600, **claims: Any) -> str:
+        """An access token that expires `exp` seconds from now."""
+        claims |= {"role": role, "exp": int(time.time() + exp), "iat": int(time.time())}
+        return jwt.encode(claims, self.jwt_secret, algorithm="HS256")
+
+
+Serving = Callable[..., AbstractAsyncContextManager[Server]]
 
 
 @contextlib.asynccontextmanager
-async def serving(database_url: str, **settings: Any) -> AsyncIterator[Served]:
-    """A stand-in over a database, on a free port."""
+async def _serving(database_url: str, **settings: Any) -> AsyncIterator[Server]:
     settings = {"time_scale": 0.02} | settings
     async with StandIn(database_url, JWT_SECRET, PUBLISHABLE, SECRET, **settings) as stand_in:
         app = web.Application()
         app.add_routes(routes(stand_in))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            yield Served(stand_in, runner.addresses[0][1])
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield Server(address, database_url, PUBLISHABLE, SECRET, JWT_SECRET, stand_in)
         finally:
             await runner.cleanup()
 
 
 @pytest.fixture
-def sql(database: str) -> Iterator[psycopg.Connection]:
-    """A connection to the test's database, in autocommit, with a published table `things`."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(
-            "create table things (id int primary key, project uuid, title text);"
-            " alter publication supabase_realtime add table things"
-        )
-        yield connection
+def serving() -> Serving:
+    """Runs a stand-in with other settings."""
+    return _serving
 
 
 @pytest.fixture
-async def served(sql: psycopg.Connection, database: str) -> AsyncIterator[Served]:
-    async with serving(database) as running:
-        yield running
+def things(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of the server's database, in which there is a table rowcast_test_things."""
+    database_url = os.environ["DATABASE_URL"] if NAMED else request.getfixturevalue("database")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(THINGS)
+        yield database_url
+        connection.execute("drop table rowcast_test_things")
+
+
+@pytest.fixture
+async def server(things: str) -> AsyncIterator[Server]:
+    """The server under test."""
+    if NAMED:
+        names = ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET")
+        yield Server(NAMED, things, *(os.environ[name] for name in names))
+    else:
+        async with _serving(things) as server:
+            yield server
+
+
+@pytest.fixture
+def sql(server: Server) -> Iterator[psycopg.Connection]:
+    """A connection to the server's database, in autocommit."""
+    with psycopg.connect(server.database_url, autocommit=True) as connection:
+        yield connection
