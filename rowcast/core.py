@@ -8,12 +8,12 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import islice
+from operator import index
 from uuid import UUID
 
 from rowcast import rows
 from rowcast.errors import DeliveryError, JobCancelled, NotRunningError, RowcastError
-from rowcast.state import BATCH_ROWS, JobState, Operation
+from rowcast.state import BATCH_BYTES, BATCH_ROWS, JobState, Operation
 from rowcast.writer import Writer
 
 
@@ -74,7 +74,9 @@ class BaseJob:
 
     def advance(self, n: int = 1, message: str | None = None) -> None:
         """Moves the stage on by ``n`` (0 or more) and, if given, changes the message. From any thread or task; costs
-        about a microsecond. Raises ValueError for a negative ``n``, NotRunningError outside the block."""
+        about half a microsecond. Raises ValueError for a negative ``n``, TypeError for a fraction, NotRunningError
+        outside the block."""
+        n = index(n)
         if n < 0:
             raise ValueError(f"n must be 0 or more, not {n}")
         state, writer = self._state, self._writer
@@ -99,7 +101,9 @@ class BaseJob:
             self._writer.wake()
 
     def _check_running(self) -> None:
-        if not self._entered or self._state.end is not None or self._state.closed:
+        if self._state.closed_by is not None:
+            raise self._state.closed_by
+        if not self._entered or self._state.end is not None:
             raise NotRunningError("this job is not running: use it inside its `with` block")
 
     # Life
@@ -165,14 +169,19 @@ class BaseJob:
     def _proposals(self, proposals: Iterable[Proposal], ids: list[UUID]) -> Iterator[Operation]:
         """Operations of at most a batch each; the new ids go to ``ids``. Lazy, so that a generator is read no faster
         than its rows are written."""
-        remaining = iter(proposals)
-        while some := tuple(islice(remaining, BATCH_ROWS)):
-            built = [
-                rows.proposal(str(self.project_id), self.id, each.title, each.body, each.confidence, each.source_id)
-                for each in some
-            ]
-            ids.extend(proposal_id for proposal_id, _ in built)
-            yield Operation("proposed_nodes", tuple(rows.encode(row) for _, row in built))
+        batch: list[str] = []
+        for each in proposals:
+            proposal_id, row = rows.proposal(
+                str(self.project_id), self.id, each.title, each.body, each.confidence, each.source_id
+            )
+            encoded = rows.encode(row)
+            if batch and (len(batch) == BATCH_ROWS or sum(map(len, batch)) + len(encoded) > BATCH_BYTES):
+                yield Operation("proposed_nodes", tuple(batch))
+                batch = []
+            batch.append(encoded)
+            ids.append(proposal_id)
+        if batch:
+            yield Operation("proposed_nodes", tuple(batch))
 
     def _source(self, name: str, type_: str, uri: str | None) -> tuple[UUID, Operation]:
         source_id, row = rows.source(str(self.project_id), name, type_, uri)

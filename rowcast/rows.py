@@ -5,8 +5,9 @@ any number of them can go into one insert. The database's triggers set every tim
 """
 
 import json
-import math
 from collections.abc import Mapping
+from numbers import Real
+from operator import index
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -46,6 +47,15 @@ def name(field: str, text: str) -> str:
     return text
 
 
+def text(field: str, value: str | None) -> str | None:
+    """Text of any length."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{field} must be text, not {type(value).__name__}")
+    return clean(value)
+
+
 def stage_name(text: str) -> str:
     text = name("stage", text)
     if text == COMPLETE:
@@ -56,9 +66,13 @@ def stage_name(text: str) -> str:
 
 
 def count(field: str, value: int | None) -> int | None:
-    if value is not None and (not isinstance(value, int) or value < 0):
+    try:
+        number = None if value is None else index(value)
+    except TypeError:
+        number = -1
+    if number is not None and number < 0:
         raise ValueError(f"{field} must be a whole number from 0, or None when unknown, not {value!r}")
-    return value
+    return number
 
 
 def uuid(field: str, value: UUID | str) -> str:
@@ -95,17 +109,17 @@ def source(project_id: str, source_name: str, source_type: str, uri: str | None)
         "project_id": project_id,
         "source_name": name("name", source_name),
         "source_type": name("type", source_type),
-        "uri": None if uri is None else clean(uri),
+        "uri": text("uri", uri),
         "status": "pending",
     }
 
 
 def proposal(
-    project_id: str, job_id: UUID, title: str, body: str | None, confidence: float, source_id: UUID | str | None
+    project_id: str, job_id: UUID, title: str, body: str | None, confidence: object, source_id: UUID | str | None
 ) -> tuple[UUID, Mapping[str, object]]:
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
+    if isinstance(confidence, bool) or not isinstance(confidence, Real):
         raise TypeError(f"confidence must be a number from 0 to 1, not {type(confidence).__name__}")
-    if not math.isfinite(confidence) or not 0 <= confidence <= 1:
+    if not 0 <= float(confidence) <= 1:
         raise ValueError(f"confidence must be from 0 to 1, not {confidence}")
     proposal_id = uuid4()
     return proposal_id, {
@@ -114,8 +128,8 @@ def proposal(
         "job_id": str(job_id),
         "source_id": optional_uuid("source_id", source_id),
         "title": name("title", title),
-        "body": None if body is None else clean(body),
-        "confidence": confidence,
+        "body": text("body", body),
+        "confidence": float(confidence),
     }
 
 

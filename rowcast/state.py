@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 from uuid import UUID
 
@@ -134,6 +135,7 @@ class JobState:
         self.last_error: str | None = None
         self.started = False
         self.closed = False
+        self.closed_by: BaseException | None = None  # None when it ended as it should
         self.end: End | None = None
         self.queue: deque[Operation] = deque()
         self.rows = self.bytes = 0  # in the queue
@@ -163,6 +165,8 @@ class JobState:
         """Asks for the job's end to be written, by ``deadline`` (in the clock of `take`)."""
         self._pause_until = 0.0  # somebody waits now
         self.end = End(status, rows.message(error_message), deadline)
+        if self.closed_by is not None:
+            self.end.done.set_exception(self.closed_by)
         return self.end.done
 
     def take_refusal(self) -> RequestError | None:
@@ -228,7 +232,7 @@ class JobState:
 
     def close(self, error: BaseException) -> None:
         """Gives everything up; whoever waits gets ``error``."""
-        self.closed = True
+        self.closed, self.closed_by = True, error
         for operation in self.queue:
             if operation.done is not None:
                 operation.done.set_exception(error)
@@ -260,7 +264,7 @@ class JobState:
             return Write("rows", "PATCH", first.table, params, first.objects[0], what, patience, (first,))
         batch = [first]
         count, size = len(first.objects), first.size
-        for operation in list(self.queue)[1:BATCH_ROWS]:
+        for operation in islice(self.queue, 1, BATCH_ROWS):
             count, size = count + len(operation.objects), size + operation.size
             mixed = operation.table != first.table or operation.row_id is not None
             if mixed or first.alone or operation.alone or count > BATCH_ROWS or size > BATCH_BYTES:
@@ -294,8 +298,12 @@ class JobState:
         pause = min(FIRST_PAUSE * 2.0**self._failures, LONGEST_PAUSE) * (0.5 + self._chance() / 2)
         self._failures = min(self._failures + 1, 10)
         self._pause_until = now + max(pause, retry_after or 0.0)
+        # After the pause the others come first: what never succeeds must not hold them up.
         if write.kind == "progress":
             self.changed = True
+            self._progress_due = self._pause_until + self._interval
+        elif write.kind == "heartbeat":
+            self._heartbeat_due = self._pause_until + 1.0
 
     def _refused(self, write: Write, error: RequestError, now: float) -> None:
         match write.kind:

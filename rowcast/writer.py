@@ -28,7 +28,7 @@ class Writer:
     """Writes what its jobs have due until `close`. ``open_transport`` is called in the thread."""
 
     def __init__(self, open_transport: Callable[[], Transport], clock: Callable[[], float] = time.monotonic) -> None:
-        self.lock = threading.Condition(threading.Lock())
+        self.lock = threading.Condition()  # re-entrant: a signal handler may report too
         self.clock = clock
         self._open_transport = open_transport
         self._jobs: deque[JobState] = deque()

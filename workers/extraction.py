@@ -33,8 +33,10 @@ ELSEWHERE, ELSEWHERE_COUNTED = 0.1, 3  # for each other document that speaks of 
 WORD = re.compile(r"[^\W\d_](?:[\w'\u2019-]*\w)?")
 BREAK = re.compile(r"[.,;:!?=]+(?:\s|$)|[/\\<>\u201c\u201d]|\s[\u2013\u2014-]\s|[()\[\]{}\"|]")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[^\s\da-z])")
-NUMBERING = re.compile(r"^(?:(?:chapter|section|part|step)\s+)?(?:\d+(?:\.\d+)*|[IVX]+)[.):]?\s+", re.IGNORECASE)
-ASIDE = re.compile(r"\s*\([^)]*\)\s*:?$")
+NUMBERING = re.compile(
+    r"^(?:(?:chapter|section|part|step)\s+)?(?:\d+(?:\.\d+)*[.):]?|[IVXA-H][IVX]*[.):])\s+", re.IGNORECASE
+)
+ASIDE = re.compile(r"\s*\([^()]{0,200}\)\s*:?$")
 DEFINES = re.compile(
     r"^(?:(?:An?|The|In \w+, an?)\s+)?(?P<term>[^\W\d_][\w'\u2019-]*(?:\s[^\W\d_][\w'\u2019-]*){0,3})\s+"
     r"(?:is|are|means|refers to|stands for)\s+(?P<text>(?:an?|the|any|one|how|what|every)\s.+)$"

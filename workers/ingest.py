@@ -5,6 +5,7 @@ say. A file that can't be read fails alone, with its reason on its row. Nothing 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -110,26 +111,24 @@ class _Run:
 
     async def all(self, job: rowcast.AsyncJob, to_read: Sequence[Found]) -> None:
         """Takes ``to_read`` through every stage. A run that ends early leaves no source `processing`."""
-        open_files = [
-            _File(found, await job.source(_source_name(found.name), found.kind, uri=found.path.as_uri()))
-            for found in to_read
-        ]
+        sources = [await job.source(_source_name(found.name), found.kind, uri=found.path.as_uri()) for found in to_read]
+        unfinished = {source.id: _File(found, source) for found, source in zip(to_read, sources, strict=True)}
         try:
-            await self._stages(job, open_files)
+            await self._stages(job, unfinished)
         except BaseException as error:
             with suppress(rowcast.RowcastError):
-                for file in open_files:
+                for file in unfinished.values():
                     await file.source.failed(f"The run ended before this was done: {error_text(error)}")
             raise
 
-    async def _stages(self, job: rowcast.AsyncJob, open_files: list[_File]) -> None:
-        """Files leave ``open_files`` as they are done with."""
+    async def _stages(self, job: rowcast.AsyncJob, unfinished: dict[UUID, _File]) -> None:
+        """Files leave ``unfinished`` as they are done with."""
         files: list[_Read] = []
-        async for file in job.track(tuple(open_files), stage="parsing"):
-            if (document := await self._parse(file)) is None:
-                open_files.remove(file)
-            else:
+        async for file in job.track(tuple(unfinished.values()), stage="parsing"):
+            if (document := await self._parse(file)) is not None:
                 files.append(_Read(file.found, file.source, document))
+            else:
+                del unfinished[file.source.id]
         chunks: list[Chunk] = []
         async for number, read_file in job.track(enumerate(files), stage="chunking", total=len(files)):
             chunks += chunk(number, read_file.document.blocks)
@@ -137,15 +136,14 @@ class _Run:
         async for piece in job.track(chunks, stage="extraction"):
             await asyncio.to_thread(extraction.add, piece)
         candidates = await asyncio.to_thread(extraction.candidates)
+        by_file: list[list[Candidate]] = [[] for _ in files]
+        for candidate in candidates:
+            by_file[candidate.place.document].append(candidate)
+        chunks_of = Counter(piece.document for piece in chunks)
         job.stage("proposing", len(candidates))
         for number, read_file in enumerate(files):
-            await self._propose(
-                job,
-                read_file,
-                [candidate for candidate in candidates if candidate.place.document == number],
-                sum(piece.document == number for piece in chunks),
-            )
-            del open_files[0]
+            await self._propose(job, read_file, by_file[number], chunks_of[number])
+            del unfinished[read_file.source.id]
 
     async def _parse(self, file: _File) -> Document | None:
         await file.source.processing()

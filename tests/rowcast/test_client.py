@@ -59,8 +59,10 @@ def test_a_job_left_open_is_given_up_with_its_connection(connect):
     with connect() as client:
         job = client.job(PROJECT, kind="test", title="A test")
         job.__enter__()
-    with pytest.raises(NotRunningError):
+    with pytest.raises(NotRunningError, match="the connection was closed before"):
         job.advance()
+    with pytest.raises(NotRunningError, match="the connection was closed before"):
+        job.__exit__(None, None, None)
 
 
 def test_a_bad_project_is_refused_before_any_request(connect):

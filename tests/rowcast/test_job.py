@@ -162,6 +162,13 @@ def test_many_proposals_go_out_a_hundred_to_an_insert_in_order(server, connect):
     assert all(row["job_id"] == str(job.id) and row["project_id"] == PROJECT for body in inserts for row in body)
 
 
+def test_large_proposals_go_out_in_smaller_inserts(server, connect):
+    with connect() as client, a_job(client) as job:
+        job.propose_many(rowcast.Proposal(f"n{number}", 0.5, "x" * 200_000) for number in range(5))
+    inserts = [body for _, table, body in server.writes if table == "proposed_nodes"]
+    assert [len(body) for body in inserts] == [2, 2, 1]
+
+
 def test_a_bad_proposal_is_refused_where_it_is_made(server, connect):
     with connect() as client, a_job(client) as job:
         with pytest.raises(ValueError, match="confidence must be from 0 to 1, not 7"):

@@ -1,6 +1,8 @@
 import asyncio
 import json
 import os
+from fractions import Fraction
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -33,6 +35,29 @@ PROJECT = str(uuid4())
 def test_a_bad_argument_is_refused_by_name(build, told):
     with pytest.raises(ValueError, match=told):
         build()
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (lambda: rows.source(PROJECT, "n", "text", Path("a.md")), "uri must be text, not PosixPath"),
+        (lambda: rows.proposal(PROJECT, uuid4(), "t", 7, 0.5, None), "body must be text, not int"),
+        (lambda: rows.job(PROJECT, 7, "t", None, None), "kind must be text, not int"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_by_name(build, told):
+    with pytest.raises(TypeError, match=told):
+        build()
+
+
+def test_numbers_of_other_libraries_are_taken():
+    class Int64:
+        def __index__(self):
+            return 7
+
+    assert rows.count("total", Int64()) == 7
+    _, row = rows.proposal(PROJECT, uuid4(), "t", None, Fraction(1, 2), None)
+    assert rows.encode({"confidence": row["confidence"]}) == '{"confidence":0.5}'
 
 
 @pytest.mark.parametrize("confidence", ["high", True, None])

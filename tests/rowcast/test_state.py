@@ -146,7 +146,7 @@ def test_what_failed_to_arrive_is_due_again_after_growing_pauses():
         pauses.append(job.due() - now)
         now = job.due()
     assert pauses == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
-    assert [deliver(job, now).kind for _ in range(2)] == ["heartbeat", "rows"]
+    assert deliver(job, now).kind == "rows"
     assert not job.queue
 
 
@@ -169,7 +169,7 @@ def test_lost_progress_is_written_later_with_the_newest_value():
     advance(job)
     job.settle(job.take(0), LOST, 0)
     advance(job)
-    assert json.loads(deliver(job, 0.5).body)["progress_current"] == 2
+    assert json.loads(deliver(job, 0.75).body)["progress_current"] == 2
 
 
 def test_a_row_that_never_arrives_stops_neither_heartbeats_nor_progress():
@@ -185,6 +185,30 @@ def test_a_row_that_never_arrives_stops_neither_heartbeats_nor_progress():
     assert kinds.count("heartbeat") >= 2
     assert kinds.count("progress") >= 5
     assert kinds.count("rows") < 20  # its pauses go on growing beside the others' success
+
+
+@pytest.mark.parametrize("poison", ["heartbeat", "progress", "rows"])
+def test_a_write_that_never_succeeds_lets_every_other_kind_through(poison):
+    job = started_state(lease=3)
+    now, arrived = 0.0, set()
+    while now < 60:
+        advance(job)
+        if not job.queue:
+            job.put(proposal())
+        if (write := job.take(now)) is not None:
+            arrived.add(write.kind)
+            job.settle(write, LOST if write.kind == poison else Delivered([{}]), now)
+        now = max(job.due(), now + 0.01)
+    assert arrived == {"heartbeat", "progress", "rows"}
+    job.finish("completed", None, now + 30)
+    while not job.closed and now < 120:
+        write = job.take(now)
+        if write is not None:
+            fails = write.kind == poison and poison != "rows"
+            job.settle(write, LOST if fails else Delivered([{}]), now)
+        now = max(job.due(), now)
+    assert job.closed_by is None
+    assert job.closed
 
 
 def test_of_a_refused_batch_only_the_guilty_row_is_lost():

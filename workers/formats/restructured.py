@@ -18,15 +18,16 @@ PROSE = words(
     "note warning tip important hint caution danger attention admonition seealso topic epigraph versionadded "
     "versionchanged deprecated glossary"
 )
+# Bounded, or a long paragraph of markup that never closes would take for ever.
 INLINE = [
-    (re.compile(r":[\w:.+-]+:`(?:[^`<]*?)([^`<]+?)\s*(?:<[^>`]*>)?`"), r"\1"),  # :ref:`text <target>`
-    (re.compile(r"`([^`<]+?)\s*<[^>`]*>`__?"), r"\1"),  # `text <address>`_
-    (re.compile(r"``(.+?)``"), r"\1"),
-    (re.compile(r"`([^`]+)`_{0,2}"), r"\1"),
-    (re.compile(r"\*\*(.+?)\*\*"), r"\1"),
-    (re.compile(r"(?<!\w)\*(?!\s)(.+?)\*(?!\w)"), r"\1"),
-    (re.compile(r"\|([^|\s][^|]*)\|_?"), r"\1"),
-    (re.compile(r"\b(\w+)_(?=\W|$)"), r"\1"),
+    re.compile(r":[\w:.+-]{1,60}:`([^`<]{1,500})(?:<[^>`]{0,500}>)?`"),  # :ref:`text <target>`
+    re.compile(r"`([^`<]{1,500})<[^>`]{0,500}>`__?"),  # `text <address>`_
+    re.compile(r"``(.{1,500}?)``"),
+    re.compile(r"`([^`]{1,500})`_{0,2}"),
+    re.compile(r"\*\*(.{1,500}?)\*\*"),
+    re.compile(r"(?<!\w)\*(?!\s)(.{1,500}?)\*(?!\w)"),
+    re.compile(r"\|([^|\s][^|]{0,100})\|_?"),
+    re.compile(r"\b(\w+)_(?=\W|$)"),
 ]
 
 
@@ -35,8 +36,8 @@ def parse(text: str) -> list[Block]:
 
 
 def _plain(text: str) -> str:
-    for pattern, replacement in INLINE:
-        text = pattern.sub(replacement, text)
+    for pattern in INLINE:
+        text = pattern.sub(lambda match: match[1].strip(), text)
     return squeeze(text)
 
 

@@ -81,7 +81,15 @@ def test_sections_definitions_and_prose_with_their_lines():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "..", ".. x", "===", "=====\n", "a\n", "::", " ::\n\n x", "- ", "* *\n=="]
+    "text", ["*a " * 50_000, ":a:`" + "x" * 100_000, "`" + "x " * 50_000, ":" * 100_000, "|a " * 50_000]
+)
+def test_markup_that_never_closes_costs_little(text):
+    parse("restructuredtext", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n\n", "..", ".. x", "===", "=====\n", "a\n", "::", " ::\n\n x", "- ", "* *\n==", "|", "+-+", ":a:"],
 )
 def test_any_text_comes_to_an_end(text):
     parse("restructuredtext", text)
