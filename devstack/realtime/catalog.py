@@ -176,7 +176,7 @@ class Catalog:
                 raise _CheckError(f"is {value} filter requires a boolean column, got {type_.sql}")
             return [value]
         if op == "in":
-            query = f"select unnest(%s::text::{type_.sql}[])::text"
+            query = _OUTPUT.format(f"unnest(%s::text::{type_.sql}[])")
             values = [text for (text,) in await self._database.rows(query, [value])]
             if len(values) > _MAX_IN:
                 raise _CheckError("too many values for `in` filter. Maximum 100")
@@ -191,7 +191,7 @@ class Catalog:
             if not fits:
                 raise _CheckError(f"operator {op} requires a text-compatible column type, got {type_.sql}")
             return [value]
-        [[text]] = await self._database.rows(f"select (%s::text::{type_.sql})::text", [value])
+        [[text]] = await self._database.rows(_OUTPUT.format(f"%s::text::{type_.sql}"), [value])
         return [text]
 
     async def answers(self, questions: Sequence[Question]) -> list[bool]:
@@ -270,6 +270,8 @@ def _message(error: psycopg.Error) -> str:
     return error.diag.message_primary or str(error)
 
 
+# A value's text as its output function writes it, which the stream has; a cast to text writes booleans otherwise.
+_OUTPUT = "select case when value is not null then format('%%s', value) end from (select {} as value) _"
 _PATTERN_OPERATORS = {"like": "~~", "ilike": "~~*", "match": "~", "imatch": "~*"}
 _HAS_OPERATOR = """
 select exists (

@@ -110,7 +110,9 @@ def decode(data: bytes) -> Message:
     """
     try:
         return _decode(data)
-    except (IndexError, struct.error, UnicodeDecodeError) as error:
+    except DecodeError:
+        raise
+    except (IndexError, ValueError, struct.error) as error:
         raise DecodeError(f"pgoutput message {data[:1]!r} of {len(data)} bytes is malformed: {error}") from error
 
 
