@@ -5,12 +5,11 @@ Prints its addresses and keys as NAME=value lines and an empty line once everyth
 
 import argparse
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
 from devstack.errors import DevstackError
-from devstack.stack import Devstack
+from devstack.stack import Devstack, until_signalled
 
 
 def environment(stack: Devstack) -> dict[str, str]:
@@ -29,28 +28,27 @@ def environment(stack: Devstack) -> dict[str, str]:
 
 
 async def run(directory: Path, project: Path, ports: dict[str, int]) -> None:
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with Devstack(directory, project, ports) as stack:
+        if stack.leftovers:
+            sys.stderr.write(f"Cleaned up after a crash: {', '.join(stack.leftovers)}.\n")
         for name, value in environment(stack).items():
             sys.stdout.write(f"{name}={value}\n")
         sys.stdout.write("\n")
         sys.stdout.flush()
-        await stack.run_until(ended)
+        await stack.watch()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m devstack", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=Path(".rowcast"))
-    parser.add_argument("--project", type=Path, default=Path.cwd(), help="the directory that has supabase/")
+    parser.add_argument("--project-dir", type=Path, default=Path.cwd(), help="the directory that has supabase/")
     for name in ("gateway", "database", "studio"):
         parser.add_argument(f"--{name}-port", type=int)
     arguments = vars(parser.parse_args())
     ports = {name: port for name in ("gateway", "database", "studio") if (port := arguments[f"{name}_port"])}
     try:
-        asyncio.run(run(arguments["data_dir"], arguments["project"], ports))
-    except DevstackError as error:
+        asyncio.run(until_signalled(run(arguments["data_dir"], arguments["project_dir"], ports)))
+    except (DevstackError, OSError) as error:
         sys.exit(f"devstack: {error}")
 
 

@@ -17,16 +17,18 @@ def access_token(database_url: str, jwt_secret: str, email: str, now: float) -> 
     """
     try:
         with psycopg.connect(database_url, connect_timeout=5) as database:
-            found = database.execute("select id from auth.users where lower(email) = lower(%s)", [email]).fetchone()
-    except psycopg.OperationalError as error:
-        raise DevstackError(f"The devstack's database can't be reached: {str(error).splitlines()[0]}") from None
+            found = database.execute(
+                "select id, email from auth.users where lower(email) = lower(%s)", [email]
+            ).fetchone()
+    except psycopg.Error as error:
+        raise DevstackError(f"The devstack's users can't be read: {str(error).splitlines()[0]}") from None
     if found is None:
         raise DevstackError(f"The devstack has no user {email}; sign up first (POST /auth/v1/signup).")
     claims = {
         "sub": str(found[0]),
         "aud": "authenticated",
         "role": "authenticated",
-        "email": email,
+        "email": found[1],
         "session_id": str(uuid4()),
         "is_anonymous": False,
         "iat": int(now),

@@ -1,13 +1,14 @@
 """``rowcast dev``: the devstack and the service beside it, with a user who owns the demo project."""
 
 import asyncio
+import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,12 +19,14 @@ import psycopg
 
 from devstack.__main__ import environment
 from devstack.errors import DevstackError
-from devstack.stack import Devstack
+from devstack.leftovers import wait_ended
+from devstack.stack import Devstack, until_signalled
 from devstack.state import DataDirectory
 
 DEMO_PROJECT = "00000000-0000-4000-8000-000000000002"
 DEMO_EMAIL = "demo@example.com"
 CORS_ORIGINS = "http://localhost:3000,http://127.0.0.1:3000"
+START_SECONDS = 30
 STOP_SECONDS = 30
 
 
@@ -39,10 +42,12 @@ class Options:
 
 async def run(options: Options, say: Callable[[str], None]) -> None:
     """Runs everything until SIGINT or SIGTERM. Raises :class:`DevstackError`."""
+    await until_signalled(_run(options, say))
+    say("Stopped.")
+
+
+async def _run(options: Options, say: Callable[[str], None]) -> None:
     began = time.monotonic()
-    asked_to_stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     async with Devstack(options.directory, options.project, options.ports, also=("service",)) as stack:
         if stack.leftovers:
             say(f"Cleaned up after a crash: {', '.join(stack.leftovers)}.")
@@ -51,16 +56,13 @@ async def run(options: Options, say: Callable[[str], None]) -> None:
         file = stack.directory.write_private(
             "env", "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
         )
-        service = await start_service(stack, variables)
-        try:
+        log = stack.directory.path / "service.log"
+        async with running_service(stack, variables, log) as service:
             say(welcome(variables, file, time.monotonic() - began))
             if options.ready_fd is not None:
                 os.write(options.ready_fd, b"ready")
                 os.close(options.ready_fd)
-            await stack.run_until(asked_to_stop, service_ended(service, stack.directory.path / "service.log"))
-        finally:
-            await stop_service(service)
-    say("Stopped.")
+            await stack.watch(service_ended(service, log))
 
 
 def full_environment(stack: Devstack) -> dict[str, str]:
@@ -81,7 +83,7 @@ def welcome(variables: dict[str, str], file: Path, seconds: float) -> str:
         f"  service   {variables['ROWCAST_URL']}\n"
         f"  Supabase  {variables['SUPABASE_URL']}\n"
         f"  Studio    {variables['STUDIO_URL']}\n"
-        f"For other terminals:  set -a; . {shown}; set +a"
+        f"For other terminals:  set -a; . {shlex.quote(shown)}; set +a"
     )
 
 
@@ -112,29 +114,38 @@ async def sign_up(stack: Devstack, email: str, password: str) -> None:
             raise DevstackError(f"The demo user could not sign up: {await answer.text()}")
 
 
-async def start_service(stack: Devstack, variables: dict[str, str]) -> asyncio.subprocess.Process:
-    """Starts `rowcast serve` and waits until it is ready."""
-    log_file = stack.directory.path / "service.log"
+@asynccontextmanager
+async def running_service(
+    stack: Devstack, variables: dict[str, str], log: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs `rowcast serve` while the context is open; it is ready when the context opens."""
     bind = variables["ROWCAST_URL"].removeprefix("http://")
-    with log_file.open("w") as log:
+    with log.open("w") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service.cli", "serve", "--bind", bind,
-            env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            sys.executable, "-m", "service.cli", "serve", "--bind", bind, stdin=subprocess.DEVNULL,
+            env=os.environ | variables | stack.mark("service"), stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-    stack.adopt("service", process.pid)
-    async with aiohttp.ClientSession() as session:
-        while process.returncode is None:
-            try:
-                async with session.get(f"{variables['ROWCAST_URL']}/readyz") as answer:
-                    if answer.status == 200:
-                        return process
-            except aiohttp.ClientConnectionError:
-                pass
-            await asyncio.sleep(0.05)
-    raise DevstackError(f"The service did not start: {last_line(log_file)}")
+    try:
+        if not await _is_ready(process, f"{variables['ROWCAST_URL']}/readyz"):
+            raise DevstackError(f"The service did not start: {last_line(log)}")
+        yield process
+    finally:
+        await _stop(process)
 
 
-async def stop_service(process: asyncio.subprocess.Process) -> None:
+async def _is_ready(process: asyncio.subprocess.Process, url: str) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as session:
+            while process.returncode is None:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    async with session.get(url) as answer:
+                        if answer.status == 200:
+                            return True
+                await asyncio.sleep(0.05)
+    return False
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.terminate()
         try:
@@ -159,9 +170,7 @@ def detach(options: Options) -> str:
     data = DataDirectory(options.directory)
     if holder := data.holder():
         raise DevstackError(f"A devstack already runs on {data.path} (process {holder}).")
-    data.check()
-    data.path.mkdir(parents=True, exist_ok=True)
-    (data.path / "lock").touch()  # makes it a data directory, before the log is in it
+    data.create()
     reader, writer = os.pipe()
     log_file = options.directory / "dev.log"
     command = [sys.executable, "-m", "service.cli", "dev", f"--data-dir={options.directory}"]
@@ -172,8 +181,13 @@ def detach(options: Options) -> str:
             command, pass_fds=[writer], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     os.close(writer)
-    with os.fdopen(reader, "rb") as ready:
-        told = ready.read()
+    try:
+        with os.fdopen(reader, "rb") as ready:
+            told = ready.read()
+    except BaseException:  # Ctrl-C: nobody waits for it any more
+        process.terminate()
+        process.wait()
+        raise
     if told != b"ready":
         process.wait()
         raise DevstackError(last_line(log_file).removeprefix("Error: ").split(" (all of it")[0])
@@ -185,12 +199,9 @@ def stop(directory: Path) -> bool:
     holder = DataDirectory(directory).holder()
     if holder is None:
         return False
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(holder)
         process.terminate()
-        process.wait(STOP_SECONDS)
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.TimeoutExpired:
-        raise DevstackError(f"Process {holder} did not stop within {STOP_SECONDS} s.") from None
+        if wait_ended([process], STOP_SECONDS):
+            raise DevstackError(f"Process {holder} did not stop within {STOP_SECONDS} s.")
     return True

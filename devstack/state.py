@@ -1,20 +1,21 @@
-"""What a devstack keeps in its data directory: ports, keys, and the processes it has running.
+"""What a devstack keeps in its data directory: ports, keys and passwords.
 
 ``stack.json`` is all of it, readable by its owner alone. A lock on the file ``lock`` says that a devstack runs on the
-directory; the operating system lets go of it however that process ends, so processes listed without it are leftovers.
+directory; the operating system lets go of it however that process ends.
 """
 
+import errno
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
-import signal
 import socket
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -23,27 +24,40 @@ from devstack.lite import Keys
 
 PREFERRED_PORTS = {"gateway": 54321, "database": 54322, "studio": 54323, "service": 8000}
 PARTS = ("gateway", "database", "studio")
-STOP_SECONDS = 10
+# Below the range from which systems take the ports of outgoing connections: those would get in the way of a restart.
+OTHER_PORTS = range(20000, 32000)
+# All that a devstack makes in its directory, but the lock.
+FILES = ("stack.json", "stack.json.new", "env", "env.new", "dev.log", "lite.log", "postgres.log", "service.log")
+FOLDERS = ("lite", "postgres")
 
 
 @dataclass
 class State:
-    """The contents of stack.json. ``processes`` maps a name to (pid, start time in s since the epoch); ``prepared``
-    says that the database has its roles, migrations and seed."""
+    """The contents of stack.json. ``prepared`` says that the database has its roles, migrations and seed."""
 
     ports: dict[str, int]
     keys: Keys
     database_password: str
     demo_password: str
     prepared: bool = False
-    processes: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def choose_ports(self, names: Iterable[str], asked: dict[str, int]) -> None:
-        """Gives each name a port: the one asked for, the one it had before, its preferred one, or any free one."""
+        """Gives each name a port: the one asked for, the one it had before, its preferred one, or any free one.
+
+        Raises :class:`DevstackError` when two names would share a port.
+        """
         self.ports |= asked
         for name in names:
             if name not in self.ports:
                 self.ports[name] = free_port(PREFERRED_PORTS[name], avoid=set(self.ports.values()))
+        owners: dict[int, str] = {}
+        for name in names:
+            other = owners.setdefault(self.ports[name], name)
+            if other != name:
+                raise DevstackError(
+                    f"Port {self.ports[name]} can't be both the {other}'s and the {name}'s; "
+                    f"choose another with --{name}-port or --{other}-port."
+                )
 
 
 class DataDirectory:
@@ -66,17 +80,23 @@ class DataDirectory:
                 f"{self.path} holds other files and no rowcast data; name a new or empty directory with --data-dir."
             )
 
-    def acquire(self) -> None:
-        """Makes the directory if need be and takes its lock."""
+    def create(self) -> None:
+        """Makes the directory if need be, and marks it as a devstack's."""
         self.check()
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "lock").touch()
+
+    def acquire(self) -> None:
+        """Makes the directory if need be and takes its lock."""
+        self.create()
         lock = (self.path / "lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
+            holder = f"process {self.holder()}"
             raise DevstackError(
-                f"A devstack already runs on {self.path} (process {self.holder()}); `rowcast dev --stop` ends it."
+                f"A devstack already runs on {self.path} ({holder}); `rowcast dev --stop` ends it."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -93,49 +113,70 @@ class DataDirectory:
         """The process that holds the directory, or None."""
         try:
             with (self.path / "lock").open() as lock:
+                written = lock.read()
+                # Only a look at the lock proves that the process is a devstack's, but it can get in the way of one
+                # that is just starting. So it is the last thing to look at.
+                if not written.isdecimal() or not psutil.pid_exists(int(written)):
+                    return None
                 try:
                     fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    return int(lock.read() or 0) or None
+                    return int(written)
         except FileNotFoundError:
             pass
         return None
 
     def load(self) -> State | None:
         """The state as saved, or None in a new directory."""
-        if not self._file.exists():
-            return None
         try:
-            saved = json.loads(self._file.read_text())
-            processes = {name: (int(pid), float(born)) for name, (pid, born) in saved.pop("processes").items()}
-            return State(keys=Keys(**saved.pop("keys")), processes=processes, **saved)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if not self._file.exists():
+                if (self.path / "postgres").exists():
+                    raise ValueError("it is missing, though there is a database")
+                return None
+            return _parse(json.loads(self._file.read_text()))
+        except ValueError as error:
             raise DevstackError(
                 f"{self._file} is damaged ({error}); `rowcast dev --reset` deletes the data and begins anew."
             ) from None
 
     def save(self, state: State) -> None:
-        scratch = self._file.with_suffix(".new")
-        scratch.touch(mode=0o600)
-        scratch.write_text(json.dumps(asdict(state), indent=2))
-        scratch.replace(self._file)
+        self.write_private(self._file.name, json.dumps(asdict(state), indent=2))
 
     def write_private(self, name: str, text: str) -> Path:
-        """Writes a file that only its owner may read, and returns its path."""
-        path = self.path / name
-        path.touch(mode=0o600)
-        path.write_text(text)
+        """Writes a file, at once as a whole, that only its owner may read, and returns its path."""
+        path, scratch = self.path / name, self.path / f"{name}.new"
+        scratch.unlink(missing_ok=True)
+        scratch.touch(mode=0o600)
+        scratch.write_text(text)
+        scratch.replace(path)
         return path
 
     def erase(self) -> None:
-        """Deletes all but the lock; the directory must be held."""
-        for entry in self.path.iterdir():
-            if entry.name == "lock":
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        """Deletes what a devstack made, but the lock, and leaves all else; the directory must be held."""
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for name in FOLDERS:
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
+
+
+def _parse(saved: Any) -> State:
+    """Raises ValueError when ``saved`` is not what :meth:`DataDirectory.save` writes."""
+    try:
+        keys, ports = Keys(**saved["keys"]), dict(saved["ports"])
+        state = State(ports, keys, saved["database_password"], saved["demo_password"], saved["prepared"])
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from None
+    except TypeError:
+        raise ValueError("it is not what a devstack writes") from None
+    texts = (*asdict(keys).values(), state.database_password, state.demo_password)
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(port, int) and 0 < port < 65536 for port in ports.values())
+        and isinstance(state.prepared, bool)
+    ):
+        raise ValueError("it is not what a devstack writes")
+    return state
 
 
 def new_state() -> State:
@@ -148,44 +189,28 @@ def new_state() -> State:
     return State({}, keys, database_password=secrets.token_urlsafe(18), demo_password=secrets.token_urlsafe(12))
 
 
-def port_is_free(port: int) -> bool:
+def check_port(name: str, port: int) -> None:
+    """Raises :class:`DevstackError`, naming the option to choose another, when ``port`` can't be listened on."""
+    if (error := _bind(port)) is None:
+        return
+    why = "is taken by another program; free it" if error.errno == errno.EADDRINUSE else f"can't be had: {error};"
+    raise DevstackError(f"Port {port}, which the {name} needs, {why}, or choose another with --{name}-port.")
+
+
+def free_port(preferred: int, avoid: set[int]) -> int:
+    """``preferred`` when nobody has it, else one of OTHER_PORTS."""
+    for port in (preferred, *random.sample(OTHER_PORTS, len(OTHER_PORTS))):
+        if port not in avoid and _bind(port) is None:
+            return port
+    raise DevstackError("No port is free.")
+
+
+def _bind(port: int) -> OSError | None:
+    """What keeps a program from listening on 127.0.0.1:``port``, if anything."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port(preferred: int, avoid: set[int]) -> int:
-    """``preferred`` when nobody has it, else one the system gives."""
-    if preferred not in avoid and port_is_free(preferred):
-        return preferred
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def started_at(pid: int) -> float:
-    """When a running process began, in s since the epoch; with its pid that names it for good."""
-    return psutil.Process(pid).create_time()
-
-
-def stop_leftovers(processes: dict[str, tuple[int, float]]) -> list[str]:
-    """Ends those of ``processes`` that still run and are the very ones listed; returns their names."""
-    found = {}
-    for name, (pid, born) in processes.items():
-        try:
-            process = psutil.Process(pid)
-            if abs(process.create_time() - born) < 1:
-                process.send_signal(signal.SIGTERM)
-                found[name] = process
-        except psutil.NoSuchProcess:
-            continue
-    _, alive = psutil.wait_procs(list(found.values()), timeout=STOP_SECONDS)
-    for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=STOP_SECONDS)
-    return list(found)
+        except OSError as error:
+            return error
+    return None
