@@ -4,17 +4,19 @@ import asyncio
 import os
 from functools import partial
 from types import TracebackType
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from rowcast import rows
 from rowcast.aio import AsyncJob
 from rowcast.config import Config, read_config
-from rowcast.core import Settings
+from rowcast.core import BaseJob, Settings
 from rowcast.errors import NotRunningError
 from rowcast.job import Job
 from rowcast.transport import Rest
 from rowcast.writer import Writer
 
+J = TypeVar("J", bound=BaseJob)
 # The thread ends at once unless a request hangs; that one has had the job's deadline already.
 GOODBYE = 1.0
 
@@ -72,8 +74,10 @@ class Connection:
         await asyncio.to_thread(writer.join, GOODBYE)
 
 
-class Client:
-    """Makes jobs for plain code. From any thread."""
+class BaseClient(Generic[J]):
+    """Makes jobs of one sort."""
+
+    _sort: type[J]
 
     def __init__(self, writer: Writer, settings: Settings) -> None:
         self._writer = writer
@@ -87,29 +91,20 @@ class Client:
         title: str,
         source_id: UUID | str | None = None,
         bom_id: UUID | str | None = None,
-    ) -> Job:
+    ) -> J:
         """A job of the project, which starts when its ``with`` block is entered. ``kind`` says what sort of work it is
         ("ingestion"), ``title`` what people see. Raises ValueError naming the argument that can't be right."""
         job_id, row = rows.job(project_id, kind, title, source_id, bom_id)
-        return Job(self._writer, self._settings, job_id, row)
+        return self._sort(self._writer, self._settings, job_id, row)
 
 
-class AsyncClient:
-    """Makes jobs for async code. Its jobs report from any task or thread."""
+class Client(BaseClient[Job]):
+    """Makes jobs for plain code. From any thread."""
 
-    def __init__(self, writer: Writer, settings: Settings) -> None:
-        self._writer = writer
-        self._settings = settings
+    _sort = Job
 
-    def job(
-        self,
-        project_id: UUID | str,
-        *,
-        kind: str,
-        title: str,
-        source_id: UUID | str | None = None,
-        bom_id: UUID | str | None = None,
-    ) -> AsyncJob:
-        """As :meth:`Client.job`, for ``async with``."""
-        job_id, row = rows.job(project_id, kind, title, source_id, bom_id)
-        return AsyncJob(self._writer, self._settings, job_id, row)
+
+class AsyncClient(BaseClient[AsyncJob]):
+    """Makes jobs for async code, which report from any task or thread."""
+
+    _sort = AsyncJob

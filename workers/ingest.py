@@ -110,10 +110,12 @@ class _Run:
             self._on_report(report)
 
     async def all(self, job: rowcast.AsyncJob, to_read: Sequence[Found]) -> None:
-        """Takes ``to_read`` through every stage. A run that ends early leaves no source `processing`."""
-        sources = [await job.source(_source_name(found.name), found.kind, uri=found.path.as_uri()) for found in to_read]
-        unfinished = {source.id: _File(found, source) for found, source in zip(to_read, sources, strict=True)}
+        """Takes ``to_read`` through every stage. A run that ends early leaves no source waiting."""
+        unfinished: dict[UUID, _File] = {}
         try:
+            for found in to_read:
+                source = await job.source(_source_name(found.name), found.kind, uri=found.path.as_uri())
+                unfinished[source.id] = _File(found, source)
             await self._stages(job, unfinished)
         except BaseException as error:
             with suppress(rowcast.RowcastError):

@@ -111,6 +111,13 @@ def test_many_threads_may_report_on_one_job(server, connect):
     assert server.row("jobs", job.id)["progress_current"] == 8000
 
 
+def test_a_signal_handler_may_report_in_the_middle_of_a_report(server, connect):
+    with connect() as client, a_job(client) as job:
+        with job._writer.lock:  # where a signal may find the thread
+            job.advance()
+        assert job._state.progress.current == 1
+
+
 def test_jobs_of_one_client_take_turns_and_one_job_s_trouble_is_its_own(server, connect):
     with connect() as client, a_job(client) as healthy:
         server.always["proposed_nodes"] = 500
