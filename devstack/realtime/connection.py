@@ -57,7 +57,8 @@ class Connection:
         self._websocket = websocket
         self._transport = transport
         self._queue: deque[str] = deque()
-        self._queued = 0
+        self.queued = 0
+        """Characters that wait to be sent."""
         self._wake = asyncio.Event()
         self._open = asyncio.Event()
         self._open.set()
@@ -75,15 +76,15 @@ class Connection:
     def send(self, frame: str) -> None:
         """Queue a frame; a client whose queue is full is cut off."""
         self._queue.append(frame)
-        self._queued += len(frame)
+        self.queued += len(frame)
         self._wake.set()
-        if self._queued > MAX_QUEUED:
+        if self.queued > MAX_QUEUED:
             self.abort()
 
     def abort(self) -> None:
         """End the connection without waiting for the client."""
         self._queue.clear()
-        self._queued = 0
+        self.queued = 0
         if self._transport is not None:
             self._transport.abort()
 
@@ -151,7 +152,7 @@ class Connection:
                     await self._websocket.send_str(frame)
                 except ConnectionError:
                     return
-                self._queued -= len(frame)
+                self.queued -= len(frame)
 
     async def close(self) -> None:
         """Forget every channel and stop sending."""

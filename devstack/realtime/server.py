@@ -84,7 +84,7 @@ class StandIn:
         self.stream = Stream(database_url, publication, self.dispatcher.receive, self.dispatcher.forget_stream)
         self.dispatcher.flow = self.stream
         self._tasks: list[asyncio.Task[None]] = []
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
 
     async def __aenter__(self) -> Self:
         """Open the replication stream.
@@ -124,7 +124,7 @@ class StandIn:
                     task.result()
 
     async def _close(self) -> None:
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.abort()
         for task in self._tasks:
             task.cancel()
@@ -136,7 +136,7 @@ class StandIn:
         # Without its tasks the server would accept joins and stay silent: better to be seen to be dead.
         if not task.cancelled() and (error := task.exception()):
             logger.critical("the stand-in is dead: %r", error, exc_info=error)
-            for connection in list(self._connections):
+            for connection in list(self.connections):
                 connection.abort()
 
     async def _watch_publication(self) -> None:
@@ -152,7 +152,7 @@ class StandIn:
         published = await self._joins.published()
         if published != self._published:
             self._published = published
-            for connection in self._connections:
+            for connection in self.connections:
                 for channel in connection.socket.channels.values():
                     if connection.subscriber(channel) in self.dispatcher:
                         connection.carry_out(connection.socket.subscribe(channel))
@@ -200,11 +200,11 @@ class StandIn:
             return web.Response(status=426, headers={hdrs.UPGRADE: "websocket"}, text="this is a WebSocket")
         await websocket.prepare(request)
         connection = Connection(self, websocket, request.transport, version, key)
-        self._connections.add(connection)
+        self.connections.add(connection)
         try:
             await self._read(connection, websocket)
         finally:
-            self._connections.discard(connection)
+            self.connections.discard(connection)
             await connection.close()
         return websocket
 

@@ -332,7 +332,10 @@ class Replay:
 
     async def _open(self, key: str, version: str) -> Client:
         address = f"{self.url}?apikey={key}&vsn={version}"
-        client = Client(await self.http.ws_connect(address, autoping=False, max_msg_size=2**26), version)
+        # Reading and closing race for the server's last frame in aiohttp's client; losing costs no more than this.
+        patience = aiohttp.ClientWSTimeout(ws_close=0.5)
+        websocket = await self.http.ws_connect(address, autoping=False, max_msg_size=2**26, timeout=patience)
+        client = Client(websocket, version)
         self.opened.append(client)
         return client
 
