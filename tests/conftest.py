@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import subprocess
 import sys
@@ -88,7 +89,8 @@ def running_devstack(data_dir: Path) -> Iterator[StackFacts]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        told = dict(line.strip().split("=", 1) for line in iter(process.stdout.readline, "\n") if "=" in line)
+        until_ready = itertools.takewhile(lambda line: line != "\n", process.stdout)
+        told = dict(line.strip().split("=", 1) for line in until_ready if "=" in line)
         if "SUPABASE_URL" not in told:
             raise RuntimeError(f"the devstack did not start: exit status {process.wait()}")
         try:

@@ -1,6 +1,6 @@
-"""What one viewer has yet to be sent: deliveries in the order of their revisions, at most one for each row.
+"""What one viewer has yet to be sent: deliveries in the order of their revisions.
 
-A reader that keeps up finds one delivery here and takes it. For one that does not, changes of the same row merge, so
+A reader that keeps up finds each change here and takes it. For one that does not, changes of the same row merge, so
 what waits is bounded by the rows that changed and never grows with time. Rows of append-only tables don't merge; for
 those, and for very many rows, there are two hard bounds.
 """
@@ -8,6 +8,9 @@ those, and for very many rows, there are two hard bounds.
 from collections.abc import Sequence
 
 from service.feeds.delivery import Delivery
+
+UNMERGED_LIMIT = 256
+"""From so many deliveries on even a reader that keeps up gets changes of a row merged: one that bursts can't bear all."""
 
 
 class Overflow(Exception):
@@ -21,25 +24,31 @@ class Outbox:
         self.last = last
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._deliveries: dict[tuple[object, ...], Delivery] = {}
+        self._deliveries: dict[int, Delivery] = {}  # by revision, growing
+        self._newest: dict[tuple[str, str], int] = {}  # of each row, the revision of its newest delivery
         self._bytes = 0
         self.conflated = 0
 
     def __len__(self) -> int:
         return len(self._deliveries)
 
-    def put(self, delivery: Delivery) -> None:
-        """Adds a delivery newer than all before it. Raises :class:`Overflow` when that is more than fits."""
+    def put(self, delivery: Delivery, *, merge: bool = True) -> None:
+        """Adds a delivery newer than all before it; with ``merge``, into one of the same row that still waits.
+
+        Raises :class:`Overflow` when that is more than fits.
+        """
         change = delivery.change
         if change.revision <= self.last:
             return
-        identity = change.identity if delivery.merges else (*change.identity, change.revision)
-        older = self._deliveries.pop(identity, None)
-        if older is not None:
-            self._bytes -= older.size
-            delivery = older.merged(delivery)
-            self.conflated += 1
-        self._deliveries[identity] = delivery  # at the end: the newest revision of all
+        if delivery.merges:
+            if merge or len(self._deliveries) >= UNMERGED_LIMIT:
+                older = self._deliveries.pop(self._newest.get(change.identity, -1), None)
+                if older is not None:
+                    self._bytes -= older.size
+                    delivery = older.merged(delivery)
+                    self.conflated += 1
+            self._newest[change.identity] = change.revision
+        self._deliveries[change.revision] = delivery
         self._bytes += delivery.size
         if len(self._deliveries) > self._max_rows or self._bytes > self._max_bytes:
             raise Overflow
@@ -47,10 +56,8 @@ class Outbox:
     def skip_to(self, revision: int) -> None:
         """Drops what is not newer than ``revision``, because the viewer has learnt it in another way."""
         self.last = max(self.last, revision)
-        for identity, delivery in list(self._deliveries.items()):
-            if delivery.change.revision <= self.last:
-                del self._deliveries[identity]
-                self._bytes -= delivery.size
+        for waiting in [waiting for waiting in self._deliveries if waiting <= self.last]:
+            self._bytes -= self._deliveries.pop(waiting).size
 
     def take(self) -> list[Delivery]:
         """Empties the outbox, in the order of revisions."""
@@ -62,6 +69,7 @@ class Outbox:
 
     def clear(self) -> None:
         self._deliveries.clear()
+        self._newest.clear()
         self._bytes = 0
 
     def restart(self) -> None:

@@ -27,7 +27,8 @@ class Viewer:
         if self.ending is not None or self.reset is not None:
             return
         try:
-            self.outbox.put(delivery)
+            # Who waits for news keeps up and gets every step; who is still sending gets the newest state.
+            self.outbox.put(delivery, merge=self._waiter is None)
         except Overflow:
             self.outbox.clear()
             self.end(Ending.TOO_SLOW)

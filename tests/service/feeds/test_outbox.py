@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.feeds.delivery import Delivery
-from service.feeds.outbox import Outbox, Overflow, merge_range
+from service.feeds.outbox import UNMERGED_LIMIT, Outbox, Overflow, merge_range
 from tests.service.tiny import make_delivery, told
 
 
@@ -28,6 +28,21 @@ def test_changes_of_a_row_that_wait_become_one() -> None:
     assert len(outbox) == 2
     assert told(outbox.take()) == ["new b=2", "new a=3"]
     assert outbox.conflated == 1
+
+
+def test_every_step_is_kept_for_a_reader_that_keeps_up() -> None:
+    outbox = Outbox(last=0)
+    for revision in (1, 2):
+        outbox.put(make_delivery(revision), merge=False)
+    outbox.put(make_delivery(3), merge=True)
+    assert told(outbox.take()) == ["changed a=1", "changed a=3"]
+
+
+def test_a_burst_is_merged_for_any_reader() -> None:
+    outbox = Outbox(last=0)
+    for revision in range(1, 10 * UNMERGED_LIMIT):
+        outbox.put(make_delivery(revision), merge=False)
+    assert len(outbox) == UNMERGED_LIMIT
 
 
 def test_append_only_rows_wait_one_by_one() -> None:
@@ -126,7 +141,7 @@ def test_however_slowly_a_viewer_reads_it_ends_with_the_same_state_and_every_eve
     outbox = Outbox(last=0)
     taken: list[Delivery] = []
     for delivery in log:
-        outbox.put(delivery)
+        outbox.put(delivery, merge=data.draw(st.booleans()))
         if data.draw(st.booleans()):
             taken += outbox.take()
     taken += outbox.take()
@@ -144,7 +159,7 @@ def test_a_viewer_cut_anywhere_and_resumed_by_its_last_id_ends_with_the_same_sta
     cut = data.draw(st.integers(0, len(log)))
     got: list[Delivery] = []
     for delivery in log[:cut]:
-        outbox.put(delivery)
+        outbox.put(delivery, merge=data.draw(st.booleans()))
         if data.draw(st.booleans()):
             got += outbox.take()
     waiting = outbox.take()

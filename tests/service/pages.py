@@ -1,0 +1,55 @@
+"""A page that reads a stream over a real socket, as EventSource does."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import httpx_sse
+
+
+@dataclass
+class Page:
+    """Messages in order, each with the id it carried (None when it carried none)."""
+
+    _events: AsyncIterator[httpx_sse.ServerSentEvent]
+    response: httpx.Response
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    async def next(self) -> dict[str, Any]:
+        """The next message."""
+        while True:
+            event = await anext(self._events)
+            if event.id and (not self.ids or self.ids[-1] != int(event.id)):
+                self.ids.append(int(event.id))
+            if event.data:
+                message: dict[str, Any] = json.loads(event.data)
+                self.messages.append(message)
+                self.names.append(event.event)
+                return message
+
+    async def until(self, type_: str, **fields: Any) -> dict[str, Any]:
+        """The next message of this type with these fields."""
+        while True:
+            message = await self.next()
+            if message["type"] == type_ and all(message[name] == value for name, value in fields.items()):
+                return message
+
+    @property
+    def types(self) -> list[str]:
+        return [message["type"] for message in self.messages]
+
+
+@asynccontextmanager
+async def opened(url: str, headers: dict[str, str] | None = None, **query: str) -> AsyncIterator[Page]:
+    """An open stream; ``url`` with ``query``."""
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        httpx_sse.aconnect_sse(client, "GET", url, params=query, headers=headers or {}) as source,
+    ):
+        assert source.response.status_code == httpx.codes.OK, await source.response.aread()
+        yield Page(aiter(source.aiter_sse()), source.response)

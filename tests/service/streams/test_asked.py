@@ -1,0 +1,71 @@
+"""What a request may ask for, and how it is told what was wrong."""
+
+import pytest
+from werkzeug.datastructures import Headers
+
+from service.errors import ApiError
+from service.streams import asked
+
+KNOWN = frozenset({"a_b", "c"})
+PROJECT = "11111111-1111-4111-8111-111111111111"
+
+
+def test_ids_come_in_their_canonical_form() -> None:
+    assert asked.uuid("project_id", PROJECT.upper()) == PROJECT
+    with pytest.raises(ApiError, match="project_id must be a UUID"):
+        asked.uuid("project_id", PROJECT + "\n")
+
+
+def test_the_header_beats_the_parameter() -> None:
+    assert asked.stream_cursor(Headers({"Last-Event-ID": "7"}), {"since": "3"}) == 7
+    assert asked.stream_cursor(Headers(), {"since": "3"}) == 3
+    assert asked.stream_cursor(Headers({"Last-Event-ID": ""}), {"since": "3"}) == 3
+    assert asked.stream_cursor(Headers(), {}) is None
+
+
+@pytest.mark.parametrize(("query", "flag"), [({}, False), ({"snapshot": "0"}, False), ({"snapshot": "1"}, True)])
+def test_flags(query: dict[str, str], flag: bool) -> None:
+    assert asked.flag(query, "snapshot") is flag
+
+
+@pytest.mark.parametrize("value", ["", "true", "2", "11"])
+def test_other_flags_are_refused(value: str) -> None:
+    with pytest.raises(ApiError, match="snapshot must be 1 or 0"):
+        asked.flag({"snapshot": value}, "snapshot")
+
+
+def test_types() -> None:
+    assert asked.types({}, KNOWN) is None
+    assert asked.types({"types": "c,a_b,c"}, KNOWN) == KNOWN
+    with pytest.raises(ApiError, match="types names x; it takes one or more of: a_b, c"):
+        asked.types({"types": "c,x"}, KNOWN)
+    with pytest.raises(ApiError, match="types names nothing"):
+        asked.types({"types": ","}, KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "token"),
+    [
+        ({"Authorization": "Bearer a.b.c"}, {}, "a.b.c"),
+        ({"Authorization": "bearer  a.b.c "}, {"token": "d"}, "a.b.c"),
+        ({}, {"token": "d"}, "d"),
+    ],
+)
+def test_the_first_place_with_a_token_decides(headers: dict[str, str], query: dict[str, str], token: str) -> None:
+    assert asked.access_token(Headers(headers), query) == token
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "code"),
+    [
+        ({}, {}, "missing_token"),
+        ({}, {"token": ""}, "missing_token"),
+        ({"Authorization": ""}, {"token": "d"}, "invalid_token"),
+        ({"Authorization": "Bearer"}, {"token": "d"}, "invalid_token"),
+        ({"Authorization": "Basic eDp5"}, {"token": "d"}, "invalid_token"),
+    ],
+)
+def test_there_is_no_falling_through(headers: dict[str, str], query: dict[str, str], code: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        asked.access_token(Headers(headers), query)
+    assert (raised.value.status, raised.value.code) == (401, code)

@@ -1,0 +1,71 @@
+"""The application as a whole: errors as JSON, CORS, and faults of its upstreams while pages look."""
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.errors import SettingsError
+from service.settings import Settings
+from tests.conftest import StackFacts, unused_port
+from tests.service.conftest import Project, served, served_beside, service_environment
+from tests.service.pages import opened
+from tests.service.proxy import faulty_proxy
+
+
+def test_without_settings_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUPABASE_URL", raising=False)
+    with pytest.raises(SettingsError, match="SUPABASE_URL is not set"):
+        create_app()
+
+
+def test_what_is_not_there_is_a_json_error(service: str) -> None:
+    answer = httpx.get(f"{service}/nothing/here")
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    assert httpx.post(f"{service}/livez").json()["error"] == "bad_request"
+
+
+async def test_without_its_database_it_answers_503_and_when_to_come_back(stack: StackFacts, project: Project) -> None:
+    environment = {**service_environment(stack), "SUPABASE_URL": f"http://127.0.0.1:{unused_port()}"}
+    with served(environment, path="/livez") as url:
+        answer = httpx.get(f"{url}/api/projects/{project.id}/status", headers=project.headers)
+        assert (answer.status_code, answer.json()["error"]) == (503, "upstream_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_a_first_viewers_failure_leaves_nothing_open(stack: StackFacts) -> None:
+    """In process: the hub of an application that was never connected has no viewers after any number of requests."""
+    environment = {**service_environment(stack), "SUPABASE_URL": f"http://127.0.0.1:{unused_port()}"}
+    app = create_app(Settings.from_environment(environment))
+    async with app.test_app() as running:
+        client = running.test_client()
+        answer = await client.get("/api/projects/11111111-1111-4111-8111-111111111111/status?token=x")
+        assert answer.status_code == 401
+        assert app.extensions["rowcast"][0].services.hub.viewers == 0
+
+
+async def test_without_realtime_changes_still_arrive(stack: StackFacts, project: Project) -> None:
+    """REST works, the socket does not: streams say they are not live, and are fed by the database's heads."""
+    async with faulty_proxy(stack.supabase_url, realtime=False) as proxy:
+        async with served_beside({**service_environment(stack), "SUPABASE_URL": proxy.url}) as url:
+            async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
+                assert (await page.next())["live"] is False
+                for title in ("one", "two"):
+                    project.proposal(title)
+                    await page.until("new_proposal", title=title)
+                assert page.ids == sorted(set(page.ids))
+                async with httpx.AsyncClient() as client:
+                    assert (await client.get(f"{url}/readyz")).json()["status"] == "degraded"
+
+
+async def test_realtime_lost_and_back_is_told_and_nothing_is_missing(stack: StackFacts, project: Project) -> None:
+    async with faulty_proxy(stack.supabase_url, realtime=True) as proxy:
+        async with served_beside({**service_environment(stack), "SUPABASE_URL": proxy.url}) as url:
+            async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
+                assert (await page.next())["live"] is True
+                proxy.cut()
+                project.proposal("while away")
+                messages = [await page.next() for _ in range(3)]
+                assert sorted(message["type"] for message in messages) == ["live", "live", "new_proposal"]
+                assert [message["live"] for message in messages if message["type"] == "live"] == [False, True]
+                project.proposal("back")
+                await page.until("new_proposal", title="back")
