@@ -15,7 +15,8 @@ class Gate:
     async def admit(self, token: str, project_id: str) -> Principal:
         """The caller, who may read the project.
 
-        Raises :class:`service.errors.ApiError` 401 or 404, :class:`service.errors.DatabaseUnavailable`.
+        Raises :class:`service.errors.ApiError` 401, 404, or 503 when the token's key can't be fetched;
+        :class:`service.errors.DatabaseUnavailable` or :class:`service.errors.DatabaseRefused`.
         """
         principal = await self._verifier.verify(token)
         await self._members.require(principal, project_id)

@@ -1,18 +1,22 @@
 """The project's public keys, fetched when needed and kept.
 
-One fetch at a time; a fresh set every MAX_AGE; an unknown key id asks for one at most every COOLDOWN; while the
-endpoint is down the old keys serve on.
+One fetch at a time, and none within COOLDOWN of the last. A set in use is renewed in the background once it is older
+than RENEW; one older than MAX_AGE is waited for, so a key that was taken out is not accepted for longer. An unknown
+key id asks for a fetch at once. While the endpoint is down the old keys serve on.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import httpx
 import jwt
 
-from service.access.tokens import Principal, UnknownKey, invalid, verify
+from service.access.tokens import ALGORITHMS, Principal, UnknownKey, invalid, verify
+from service.errors import ApiError
 
+RENEW_SECONDS = 300.0
 MAX_AGE_SECONDS = 600.0
 COOLDOWN_SECONDS = 30.0
 FETCH_SECONDS = 5.0
@@ -27,43 +31,66 @@ class KeySet:
         self._client = client
         self._url = url
         self._clock = clock
-        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self.keys: Mapping[str, jwt.PyJWK] = {}
+        self.is_certain = False
+        """Whether the last fetch succeeded: if not, a key that is unknown here may exist."""
         self._tried_at = float("-inf")
         self._fetched_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
 
-    @property
-    def keys(self) -> Mapping[str, jwt.PyJWK]:
-        return self._keys
-
-    @property
-    def is_stale(self) -> bool:
-        return self._clock() - self._fetched_at > MAX_AGE_SECONDS
+    async def renew(self) -> None:
+        """Sees to it that keys in use are not too old, as far as the endpoint allows. Never raises."""
+        age = self._clock() - self._fetched_at
+        if self.keys and age > RENEW_SECONDS:
+            fetching = self._fetch_once()
+            if fetching is not None and age > MAX_AGE_SECONDS:
+                await asyncio.shield(fetching)
 
     async def refresh(self) -> bool:
         """Fetches the set unless that was tried within COOLDOWN; returns whether it was. Never raises."""
-        if self._fetching is None:
-            if self._clock() - self._tried_at < COOLDOWN_SECONDS:
-                return False
+        fetching = self._fetch_once()
+        if fetching is not None:
+            # shielded: others wait for the same fetch when this caller is cancelled
+            await asyncio.shield(fetching)
+        return fetching is not None
+
+    def _fetch_once(self) -> asyncio.Task[None] | None:
+        """The fetch in flight, else a new one; None while the last is too recent."""
+        if self._fetching is None and self._clock() - self._tried_at >= COOLDOWN_SECONDS:
             self._tried_at = self._clock()
             self._fetching = asyncio.get_running_loop().create_task(self._fetch())
-        await asyncio.shield(self._fetching)
-        return True
+        return self._fetching
 
     async def _fetch(self) -> None:
         try:
             answer = await self._client.get(self._url, timeout=FETCH_SECONDS)
             answer.raise_for_status()
-            found = {}
-            for entry in answer.json()["keys"]:
-                if entry.get("kid") and entry.get("kty") in ("EC", "RSA"):
-                    found[entry["kid"]] = jwt.PyJWK(entry)
-            self._keys = found
+            self.keys = _usable(answer.json())
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            self.is_certain = False
+            logger.warning("the JWKS can't be fetched, %d old keys stay: %r", len(self.keys), error)
+        else:
+            self.is_certain = True
             self._fetched_at = self._clock()
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-            logger.warning("the JWKS can't be fetched, %d old keys stay: %r", len(self._keys), error)
         finally:
             self._fetching = None
+
+
+def _usable(document: Any) -> dict[str, jwt.PyJWK]:
+    """Those keys of a JWKS that can have signed an access token, by id. Raises ValueError when it is no JWKS."""
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("not a JWKS")
+    found = {}
+    for entry in entries:
+        try:
+            key = jwt.PyJWK(entry)
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            logger.info("a key of the JWKS is passed over: %r", error)
+            continue
+        if isinstance(key.key_id, str) and key.algorithm_name in ALGORITHMS:
+            found[key.key_id] = key
+    return found
 
 
 class Verifier:
@@ -76,7 +103,8 @@ class Verifier:
         self._now = now
 
     async def verify(self, token: str) -> Principal:
-        """Raises :class:`service.errors.ApiError` 401 invalid_token or expired_token."""
+        """Raises :class:`ApiError` 401 invalid_token or expired_token; 503 when the keys can't be fetched to tell."""
+        await self._keys.renew()
         try:
             return self._verify(token)
         except UnknownKey as unknown:
@@ -85,6 +113,13 @@ class Verifier:
                     return self._verify(token)
                 except UnknownKey:
                     pass
+            if not self._keys.is_certain:
+                raise ApiError(
+                    503,
+                    "upstream_unavailable",
+                    "The keys that access tokens are signed with can't be fetched at the moment.",
+                    retry_after=int(COOLDOWN_SECONDS),
+                ) from None
             raise invalid(f"its key {str(unknown)[:64]!r} is not among the project's") from None
 
     def _verify(self, token: str) -> Principal:

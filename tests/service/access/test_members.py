@@ -1,0 +1,141 @@
+"""Membership, asked of the real database; and of servers that are none."""
+
+import time
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+from aiohttp import web
+
+from service.access.members import Members
+from service.access.tokens import Principal
+from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
+from tests.conftest import StackFacts, unused_port
+from tests.service.conftest import Project, add_user
+
+PROJECT = str(uuid4())
+
+
+def principal(token: str) -> Principal:
+    return Principal("somebody", time.time() + 3600, token)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient() as client:
+        yield client
+
+
+@pytest.fixture
+def members(client: httpx.AsyncClient, stack: StackFacts) -> Members:
+    return Members(client, stack.supabase_url, stack.publishable_key)
+
+
+async def refused(members: Members, token: str, project_id: str) -> tuple[int, str, str]:
+    with pytest.raises(ApiError) as raised:
+        await members.require(principal(token), project_id)
+    return raised.value.status, raised.value.code, raised.value.message
+
+
+async def test_a_member_gets_in(members: Members, project: Project) -> None:
+    await members.require(principal(project.token), project.id)
+
+
+async def test_anothers_project_and_none_look_the_same(members: Members, project: Project, stack: StackFacts) -> None:
+    _, stranger = add_user(project.database, stack)
+    others = await refused(members, stranger, project.id)
+    assert others == await refused(members, stranger, str(uuid4()))
+    assert others[:2] == (404, "not_found")
+
+
+async def test_who_is_no_member_any_more_is_out(members: Members, project: Project) -> None:
+    project.execute("delete from project_members where project_id = %s", project.id)
+    assert (await refused(members, project.token, project.id))[0] == 404
+
+
+async def test_a_deleted_project_is_gone(members: Members, project: Project) -> None:
+    project.execute("delete from projects where id = %s", project.id)
+    assert (await refused(members, project.token, project.id))[0] == 404
+
+
+async def test_a_project_id_can_not_widen_the_question(members: Members, project: Project) -> None:
+    """What the routes let through is a UUID; whatever else came would still be one value of one filter."""
+    for odd in (f"{uuid4()}&or=(id.eq.{project.id})", f"{project.id})", "x", "*", f"{uuid4()},{project.id}"):
+        with pytest.raises(DatabaseRefused):
+            await members.require(principal(project.token), odd)
+
+
+async def test_a_token_that_the_database_does_not_take_is_invalid(
+    members: Members, project: Project, stack: StackFacts
+) -> None:
+    claims = {"sub": project.user_id, "role": "authenticated", "aud": "authenticated"}
+    expired = jwt.encode({**claims, "exp": int(time.time()) - 600}, stack.jwt_secret, algorithm="HS256")
+    assert (await refused(members, expired, project.id))[:2] == (401, "invalid_token")
+
+
+async def test_the_publishable_key_alone_opens_nothing(members: Members, project: Project, stack: StackFacts) -> None:
+    assert (await refused(members, stack.publishable_key, project.id))[0] == 404
+
+
+async def test_a_publishable_key_that_the_gateway_does_not_know_is_the_services_fault(
+    client: httpx.AsyncClient, stack: StackFacts, project: Project
+) -> None:
+    with pytest.raises(DatabaseRefused, match="Invalid API key"):
+        await Members(client, stack.supabase_url, "sb_publishable_wrong").require(principal(project.token), project.id)
+
+
+async def test_a_database_that_is_not_there_is_unavailable(client: httpx.AsyncClient) -> None:
+    members = Members(client, f"http://127.0.0.1:{unused_port()}", "k")
+    with pytest.raises(DatabaseUnavailable, match="projects"):
+        await members.require(principal("t"), PROJECT)
+
+
+ANSWERS = {
+    "the row": (200, [{"id": PROJECT}], None),
+    "no row": (200, [], ApiError),
+    "another row": (200, [{"id": str(uuid4())}], DatabaseUnavailable),
+    "two rows": (200, [{"id": PROJECT}, {"id": PROJECT}], DatabaseUnavailable),
+    "an object": (200, {"message": "hello"}, DatabaseUnavailable),
+    "true": (200, True, DatabaseUnavailable),
+    "null": (200, None, DatabaseUnavailable),
+    "an empty object": (200, {}, DatabaseUnavailable),
+    "the row, but created": (201, [{"id": PROJECT}], DatabaseUnavailable),
+    "no JSON": (200, "<html>please sign in to the network</html>", DatabaseUnavailable),
+    "an empty answer": (204, "", DatabaseUnavailable),
+    "a token refused": (401, {"code": "PGRST301", "message": "JWT"}, ApiError),
+    "the gateway's refusal": (401, {"message": "Invalid API key"}, DatabaseRefused),
+    "a missing grant": (403, {"code": "42501", "message": "permission denied"}, DatabaseRefused),
+    "a missing table": (404, {"code": "PGRST205", "message": "no projects"}, DatabaseRefused),
+    "too many requests": (429, {"message": "slow down"}, DatabaseUnavailable),
+    "a failure": (500, {"message": "oops"}, DatabaseUnavailable),
+    "a proxy's failure": (502, "<html>Bad Gateway</html>", DatabaseUnavailable),
+    "a paused project": (540, {"message": "Project paused"}, DatabaseUnavailable),
+    "a redirect": (302, [{"id": PROJECT}], DatabaseUnavailable),
+}
+
+
+@pytest.mark.parametrize(("status", "body", "raises"), ANSWERS.values(), ids=ANSWERS)
+async def test_nothing_but_the_row_itself_lets_anybody_in(
+    client: httpx.AsyncClient, status: int, body: object, raises: type[Exception] | None
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return (
+            web.Response(text=body, status=status) if isinstance(body, str) else web.json_response(body, status=status)
+        )
+
+    app = web.Application()
+    app.router.add_get("/rest/v1/projects", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        members = Members(client, f"http://127.0.0.1:{runner.addresses[0][1]}", "k")
+        if raises is None:
+            await members.require(principal("t"), PROJECT)
+        else:
+            with pytest.raises(raises):
+                await members.require(principal("t"), PROJECT)
+    finally:
+        await runner.cleanup()
