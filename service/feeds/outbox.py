@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from service.feeds.delivery import Delivery
 
 UNMERGED_LIMIT = 256
-"""From so many deliveries on even a reader that keeps up gets changes of a row merged: one that bursts can't bear all."""
+"""From so many deliveries on, changes of a row merge even for a reader that keeps up: it is a burst."""
 
 
 class Overflow(Exception):

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class FaultyProxy:
-    """``realtime`` says whether new connections to Realtime get through; a connection's first bytes say what it is for."""
+    """``realtime`` says whether connections to Realtime get through; a connection's first bytes tell its purpose."""
 
     def __init__(self, upstream: str, realtime: bool) -> None:
         parts = urlsplit(upstream)

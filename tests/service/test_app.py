@@ -1,5 +1,8 @@
 """The application as a whole: errors as JSON, CORS, and faults of its upstreams while pages look."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import httpx
 import pytest
 
@@ -9,7 +12,7 @@ from service.settings import Settings
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, served, served_beside, service_environment
 from tests.service.pages import opened
-from tests.service.proxy import faulty_proxy
+from tests.service.proxy import FaultyProxy, faulty_proxy
 
 
 def test_without_settings_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +27,7 @@ def test_what_is_not_there_is_a_json_error(service: str) -> None:
     assert httpx.post(f"{service}/livez").json()["error"] == "bad_request"
 
 
-async def test_without_its_database_it_answers_503_and_when_to_come_back(stack: StackFacts, project: Project) -> None:
+def test_without_its_database_it_answers_503_and_when_to_come_back(stack: StackFacts, project: Project) -> None:
     environment = {**service_environment(stack), "SUPABASE_URL": f"http://127.0.0.1:{unused_port()}"}
     with served(environment, path="/livez") as url:
         answer = httpx.get(f"{url}/api/projects/{project.id}/status", headers=project.headers)
@@ -43,29 +46,41 @@ async def test_a_first_viewers_failure_leaves_nothing_open(stack: StackFacts) ->
         assert app.extensions["rowcast"][0].services.hub.viewers == 0
 
 
+@asynccontextmanager
+async def realtime_behind_proxy(stack: StackFacts, *, realtime: bool) -> AsyncIterator[tuple[str, FaultyProxy]]:
+    """A service whose way to Supabase leads through a proxy with faults."""
+    async with (
+        faulty_proxy(stack.supabase_url, realtime=realtime) as proxy,
+        served_beside({**service_environment(stack), "SUPABASE_URL": proxy.url}) as url,
+    ):
+        yield url, proxy
+
+
 async def test_without_realtime_changes_still_arrive(stack: StackFacts, project: Project) -> None:
     """REST works, the socket does not: streams say they are not live, and are fed by the database's heads."""
-    async with faulty_proxy(stack.supabase_url, realtime=False) as proxy:
-        async with served_beside({**service_environment(stack), "SUPABASE_URL": proxy.url}) as url:
-            async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
-                assert (await page.next())["live"] is False
-                for title in ("one", "two"):
-                    project.proposal(title)
-                    await page.until("new_proposal", title=title)
-                assert page.ids == sorted(set(page.ids))
-                async with httpx.AsyncClient() as client:
-                    assert (await client.get(f"{url}/readyz")).json()["status"] == "degraded"
+    async with (
+        realtime_behind_proxy(stack, realtime=False) as (url, _),
+        opened(f"{url}/api/projects/{project.id}/status", project.headers) as page,
+    ):
+        assert (await page.next())["live"] is False
+        for title in ("one", "two"):
+            project.proposal(title)
+            await page.until("new_proposal", title=title)
+        assert page.ids == sorted(set(page.ids))
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{url}/readyz")).json()["status"] == "degraded"
 
 
 async def test_realtime_lost_and_back_is_told_and_nothing_is_missing(stack: StackFacts, project: Project) -> None:
-    async with faulty_proxy(stack.supabase_url, realtime=True) as proxy:
-        async with served_beside({**service_environment(stack), "SUPABASE_URL": proxy.url}) as url:
-            async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
-                assert (await page.next())["live"] is True
-                proxy.cut()
-                project.proposal("while away")
-                messages = [await page.next() for _ in range(3)]
-                assert sorted(message["type"] for message in messages) == ["live", "live", "new_proposal"]
-                assert [message["live"] for message in messages if message["type"] == "live"] == [False, True]
-                project.proposal("back")
-                await page.until("new_proposal", title="back")
+    async with (
+        realtime_behind_proxy(stack, realtime=True) as (url, proxy),
+        opened(f"{url}/api/projects/{project.id}/status", project.headers) as page,
+    ):
+        assert (await page.next())["live"] is True
+        proxy.cut()
+        project.proposal("while away")
+        messages = [await page.next() for _ in range(3)]
+        assert sorted(message["type"] for message in messages) == ["live", "live", "new_proposal"]
+        assert [message["live"] for message in messages if message["type"] == "live"] == [False, True]
+        project.proposal("back")
+        await page.until("new_proposal", title="back")

@@ -204,7 +204,8 @@ JOINED: dict[str, Any] = {
                 {
                     "event": "system", "ref": None,
                     "payload": {
-                        "channel": "x", "extension": "postgres_changes", "status": "error", "message": "Unable to subscribe",
+                        "channel": "x", "extension": "postgres_changes", "status": "error",
+                        "message": "Unable to subscribe",
                     },
                 },
             ],

@@ -57,7 +57,8 @@ async def test_the_answers_headers_suit_a_stream(service: str, project: Project)
 async def test_deletions_and_moves_are_told(service: str, project: Project, stack: StackFacts) -> None:
     source, moved = project.source(), project.source("moved.md")
     other = project.database.execute(
-        "insert into projects (organization_id, name) select organization_id, 'Other' from projects where id = %s returning id",
+        "insert into projects (organization_id, name) "
+        "select organization_id, 'Other' from projects where id = %s returning id",
         [project.id],
     ).fetchone()
     assert other is not None
@@ -183,7 +184,8 @@ def answer(service: str, path: str, headers: dict[str, str] | None = None) -> tu
     ("query", "named"),
     [
         ("since=x", "since"), ("since=-1", "since"), ("since=", "since"), ("since=9007199254740992", "since"),
-        ("snapshot=yes", "snapshot"), ("events=all", "events"), ("types=", "types"), ("types=job_update,nonsense", "nonsense"),
+        ("snapshot=yes", "snapshot"), ("events=all", "events"), ("types=", "types"),
+        ("types=job_update,nonsense", "nonsense"),
     ],
 )  # fmt: skip
 def test_a_wrong_parameter_is_named(service: str, project: Project, query: str, named: str) -> None:
