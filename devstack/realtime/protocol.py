@@ -3,7 +3,7 @@
 `Socket` holds what one connection has joined. The shell decodes a client's text with `decode`, gives it to
 `Socket.receive` with the time, and carries out the actions it returns, in order. What takes time or PostgreSQL is an
 action too (Hold, Subscribe); the shell reports back with `subscribed`, `refused` and `expire`, which return further
-actions. Source: ../shared recordings of Realtime 2.129 (tests/devstack/transcripts); Phoenix 1.7's socket rules.
+actions. Sources: the recordings of Realtime 2.129 in tests/devstack/transcripts, and the socket rules of Phoenix 1.7.
 
 Out of scope, and so not answered: broadcast, presence and private channels' authorization.
 """
