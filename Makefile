@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint types bench clean
+.PHONY: help setup demo stop test lint format types clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,12 +14,22 @@ $(VENV)/ready: requirements.lock pyproject.toml devstack/setup.sh devstack/packa
 	@PYTHON=$(PYTHON) sh devstack/setup.sh
 	@touch $@
 
+demo: setup  ## a running stack, and a worker that reads the project's own docs before your eyes
+	@sh devstack/demo.sh
+
+stop:  ## end what `make demo` left running
+	@$(BIN)/rowcast dev --stop
+
 test: setup  ## run every test
 	$(BIN)/pytest
 
 lint: setup  ## style and layout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+format: setup  ## mend the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 types: setup  ## strict type check
 	$(BIN)/mypy
