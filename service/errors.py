@@ -13,7 +13,7 @@ class RowcastServiceError(Exception):
 
 
 class SettingsError(RowcastServiceError):
-    """The message lists every variable at fault, one a line."""
+    """The message, one line, names every variable at fault and what would be right."""
 
 
 class DatabaseUnavailable(RowcastServiceError):

@@ -10,6 +10,4 @@ def configure(level: str) -> None:
     """Sends every logger's lines to stderr, from ``level`` up."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # hypercorn brings a handler of its own, which would say everything twice
-    logging.getLogger("hypercorn.error").propagate = False
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))

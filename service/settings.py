@@ -1,63 +1,71 @@
 """What the service is told by its environment. README.md lists every variable with its default."""
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import jwt
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from service.addresses import base_address
 from service.errors import SettingsError
 
+ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be the project's URL, like https://abcd.supabase.co")
-    return value.rstrip("/")
+
+def _legacy_role(key: str) -> str | None:
+    """The role that a legacy API key (a JWT) is for; None for the new keys."""
+    try:
+        claims = jwt.decode(key, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError):
+        return None
+    return str(claims.get("role"))
+
+
+def _key(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("holds characters that no key has; was it copied whole?")
+    return value
 
 
 def _secret_key(value: str) -> str:
-    if value.startswith("sb_publishable_"):
+    if value.startswith("sb_publishable_") or _legacy_role(value) == "anon":
         raise ValueError("is a publishable key; the service needs the secret one (sb_secret_… or service_role)")
     return value
 
 
 def _publishable_key(value: str) -> str:
-    if value.startswith("sb_secret_"):
+    if value.startswith("sb_secret_") or _legacy_role(value) == "service_role":
         raise ValueError("is a secret key; viewers' questions must be asked with the publishable one")
     return value
 
 
-def _origins(value: Any) -> Any:
-    return (
-        tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
-        if isinstance(value, str)
-        else value
-    )
+def _parts(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+    origin = value.rstrip("/").lower()  # as browsers write it
+    if not ORIGIN.fullmatch(origin):
         raise ValueError(f"{value!r} is no origin; an origin looks like https://app.example.com")
-    return value
+    return origin
 
 
 class Settings(BaseModel):
     """Immutable settings; durations in seconds, sizes in bytes. Make them with :meth:`from_environment`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True, allow_inf_nan=False)
 
-    supabase_url: Annotated[str, AfterValidator(_url)] = Field(validation_alias="SUPABASE_URL")
-    secret_key: Annotated[str, AfterValidator(_secret_key)] = Field(
-        min_length=1, repr=False, validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+    supabase_url: Annotated[str, AfterValidator(base_address)] = Field(validation_alias="SUPABASE_URL")
+    secret_key: Annotated[str, AfterValidator(_key), AfterValidator(_secret_key)] = Field(
+        repr=False, validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
     )
-    publishable_key: Annotated[str, AfterValidator(_publishable_key)] = Field(
-        min_length=1, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
+    publishable_key: Annotated[str, AfterValidator(_key), AfterValidator(_publishable_key)] = Field(
+        validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
     )
     jwt_secret: str | None = Field(None, repr=False, min_length=16, validation_alias="SUPABASE_JWT_SECRET")
     jwt_issuer: str | None = Field(None, validation_alias="SUPABASE_JWT_ISSUER")
-    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+    cors_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_parts)] = Field(
         (), validation_alias="ROWCAST_CORS_ORIGINS"
     )
 
@@ -66,14 +74,7 @@ class Settings(BaseModel):
     keepalive_seconds: float = Field(25.0, gt=0, le=300, validation_alias="ROWCAST_KEEPALIVE_SECONDS")
     stream_max_age_seconds: float = Field(3600.0, ge=10, validation_alias="ROWCAST_STREAM_MAX_AGE_SECONDS")
     outbox_bytes: int = Field(1 << 20, ge=16 << 10, validation_alias="ROWCAST_OUTBOX_BYTES")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", validation_alias="ROWCAST_LOG_LEVEL")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split_origins(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if "ROWCAST_CORS_ORIGINS" in values:
-            values = {**values, "ROWCAST_CORS_ORIGINS": _origins(values["ROWCAST_CORS_ORIGINS"])}
-        return values
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWCAST_LOG_LEVEL")
 
     @property
     def issuer(self) -> str | None:
@@ -86,16 +87,17 @@ class Settings(BaseModel):
 
         Raises :class:`SettingsError` naming every variable that is missing or wrong, and what would be right.
         """
-        values = {name: value for name, value in environment.items() if value or name == "SUPABASE_JWT_ISSUER"}
+        stripped = {name: value.strip() for name, value in environment.items()}
+        values = {name: value for name, value in stripped.items() if value or name == "SUPABASE_JWT_ISSUER"}
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError("\n".join(_complaints(error))) from None
+            raise SettingsError(" ".join(_complaints(error))) from None
 
 
 def _complaints(error: ValidationError) -> list[str]:
     told = []
-    for item in error.errors():
+    for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0])
         if item["type"] == "missing":
             told.append(f"{name} is not set.")

@@ -1,0 +1,38 @@
+"""Background tasks whose failure is heard."""
+
+import asyncio
+import logging
+
+from service.tasks import spawn
+
+
+async def test_a_task_gives_its_result_and_says_nothing(caplog):
+    async def work() -> int:
+        return 7
+
+    assert await spawn(work()) == 7
+    assert caplog.records == []
+
+
+async def test_a_failure_is_logged_with_its_traceback_though_nobody_awaits_it(caplog):
+    async def work() -> None:
+        raise RuntimeError("the roof is on fire")
+
+    task = spawn(work())
+    await asyncio.wait([task])
+    await asyncio.sleep(0)  # callbacks run after whoever waited
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.name == "service.tasks"
+    assert task.get_name() in record.getMessage()
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "the roof is on fire"
+    assert "in work" in caplog.text
+
+
+async def test_a_cancelled_task_is_no_failure(caplog):
+    task = spawn(asyncio.sleep(3600))
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert caplog.records == []
