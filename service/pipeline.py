@@ -34,8 +34,10 @@ from service.changes.log import ChangeLog
 from service.changes.realtime import RealtimeGeneration
 from service.events.project import ProjectFeed
 from service.feeds.hub import Hub
+from service.maintenance import keep_pruned
 from service.settings import Settings
 from service.streams.services import Services
+from service.tasks import spawn
 from supabase import AsyncClientOptions, acreate_client
 
 REQUEST_SECONDS = 10.0
@@ -75,8 +77,11 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         )
         services = Services(hub, gate, settings.keepalive_seconds, settings.stream_max_age_seconds, random.random)
         listener.start()
+        pruning = spawn(keep_pruned(log, settings.retention_days, random.random)) if settings.retention_days else None
         try:
             yield Pipeline(log, listener, services)
         finally:
+            if pruning is not None:
+                pruning.cancel()
             await listener.stop()
             await hub.close()

@@ -60,6 +60,10 @@ class ChangeLog:
         answer = await self._call(function, {argument: key})
         return Snapshot(int(answer["head"]), answer["rows"])
 
+    async def prune(self, days: float) -> int:
+        """Deletes a batch of changes older than ``days`` and returns how many; call it until it returns 0."""
+        return int(await self._call("prune_feed_changes", {"retain": f"{days} days"}))
+
     async def _call(self, function: str, arguments: dict[str, Any]) -> Any:
         try:
             # Retries belong to the callers, who know how long they want to go on.

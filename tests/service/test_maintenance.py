@@ -1,0 +1,59 @@
+"""Pruning goes on whatever happens, and really deletes what is old."""
+
+import asyncio
+
+import httpx
+import pytest
+from supabase import AsyncClientOptions, acreate_client
+
+from service import maintenance
+from service.changes.log import ChangeLog
+from service.errors import DatabaseUnavailable
+from service.maintenance import keep_pruned
+from tests.conftest import StackFacts
+from tests.service.conftest import Project
+from tests.service.fakes import until
+
+
+class Batches:
+    """Answers each call with the next of ``answers``, and 0 after the last."""
+
+    def __init__(self, *answers: int | Exception) -> None:
+        self.answers = list(answers)
+        self.calls = 0
+
+    async def prune(self, days: float) -> int:
+        self.calls += 1
+        answer = self.answers.pop(0) if self.answers else 0
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_a_round_goes_on_until_nothing_is_left_and_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(maintenance, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(maintenance, "ROUND_SECONDS", 0)
+    log = Batches(10, 5, 0, DatabaseUnavailable("down"), 3)
+    pruning = asyncio.ensure_future(keep_pruned(log, 7, lambda: 0.0))
+    await until(lambda: log.calls >= 7)
+    assert log.answers == []
+    assert not pruning.done()
+    pruning.cancel()
+
+
+async def test_old_changes_go_and_the_newest_of_each_key_stays(stack: StackFacts, project: Project) -> None:
+    for title in ("a", "b", "c"):
+        project.proposal(title)
+    project.execute(
+        "update feed_changes set committed_at = committed_at - interval '3 days' where key = %s", project.id
+    )
+    async with httpx.AsyncClient() as http:
+        log = ChangeLog(
+            await acreate_client(stack.supabase_url, stack.secret_key, AsyncClientOptions(httpx_client=http))
+        )
+        while await log.prune(2):
+            pass
+    left = project.database.execute("select row->>'title' from feed_changes where key = %s", [project.id]).fetchall()
+    assert left == [("c",)]
