@@ -164,6 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers["apikey"] != KEY or self.headers["Authorization"] != f"Bearer {KEY}":
             self._answer(401, {"message": "Invalid API key"})
             return
+        known = self.server_rest.tables.get(table, {}) if method == "POST" else {}
+        if "ignore-duplicates" not in self.headers["Prefer"] and any(row["id"] in known for row in body):
+            self._answer(409, {"message": "duplicate key value violates unique constraint", "code": "23505"})
+            return
         answer = self.server_rest.apply(method, table, query, body)
         if fault == "drop after":
             self.close_connection = True

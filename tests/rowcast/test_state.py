@@ -164,6 +164,23 @@ def test_a_server_that_names_a_time_is_left_alone_that_long():
     assert job.due() == 7
 
 
+def test_lost_progress_is_written_though_nothing_advances_any_more():
+    job = started_state()
+    advance(job)
+    job.settle(job.take(0), LOST, 0)
+    assert json.loads(deliver(job, 0.75).body)["progress_current"] == 1
+
+
+def test_after_a_success_the_pauses_begin_small_again():
+    job = started_state()
+    for _ in range(2):
+        job.put(proposal())
+        job.settle(job.take(0), LOST, 0)
+        assert job.due() == 0.25
+        deliver(job, 0.25)
+        job._pause_until = 0
+
+
 def test_lost_progress_is_written_later_with_the_newest_value():
     job = started_state()
     advance(job)

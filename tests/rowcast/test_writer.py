@@ -70,18 +70,38 @@ def test_the_server_dies_and_comes_back_while_the_work_goes_on(server, connect, 
     ]
 
 
-def test_a_server_that_asks_for_patience_hears_nothing_until_then(server, connect):
+def beats(server):
+    return sum(path == "rpc/job_heartbeat" for _, path, _ in server.writes)
+
+
+def test_a_server_that_asks_for_patience_is_asked_again_after_it(server, connect):
     server.headers["Retry-After"] = "1"
     with connect() as client, a_job(client) as job:
-        server.wait(lambda: any(path == "rpc/job_heartbeat" for _, path, _ in server.writes))
-        server.always["jobs"] = 429
+        server.wait(lambda: beats(server) == 1)
+        server.faults.append(429)
         asked = server.requests
         job.advance()
         server.wait(lambda: server.requests == asked + 1)
-        server.always.clear()
         job.advance()
         server.wait(lambda: server.row("jobs", job.id).get("progress_current") == 2)
         assert server.requests == asked + 2
+
+
+def test_until_then_it_hears_nothing_from_any_job_of_the_client(server, connect):
+    def work():
+        with connect(deadline=0.1) as client, a_job(client) as job, a_job(client) as other:
+            server.wait(lambda: beats(server) == 2)
+            server.headers["Retry-After"] = "60"
+            server.faults.append(429)
+            asked.append(server.requests)
+            job.advance()
+            server.wait(lambda: server.requests == asked[0] + 1)
+            other.advance()
+
+    asked = []
+    with pytest.raises(rowcast.DeliveryError):
+        work()
+    assert server.requests == asked[0] + 1
 
 
 def test_a_request_that_hangs_holds_up_neither_work_nor_the_newest_state(server, connect):
@@ -93,7 +113,7 @@ def test_a_request_that_hangs_holds_up_neither_work_nor_the_newest_state(server,
         let_go.wait(20)
 
     with connect(interval=0) as client, a_job(client) as job:
-        server.wait(lambda: any(path == "rpc/job_heartbeat" for _, path, _ in server.writes))
+        server.wait(lambda: beats(server) == 1)
         server.faults.append(hang)
         job.advance()
         assert hanging.wait(20)
