@@ -17,11 +17,12 @@ Connection = psycopg.Connection[TupleRow]
 # `note` is a column like any other; `secret` is excepted from the log.
 THINGS = """
     create table public.{name} (
-        id uuid primary key default gen_random_uuid(), project_id uuid, n int not null default 0, note text, secret text);
+        id uuid primary key default gen_random_uuid(), project_id uuid, n int not null default 0,
+        note text, secret text);
     alter table public.{name} replica identity full;
     alter publication supabase_realtime add table public.{name};
 """
-TRACK = "select rowcast.track('public.{name}', feed => 'project', key_column => 'project_id', except_columns => '{{secret}}')"
+TRACK = "select rowcast.track('public.{name}', 'project', key_column => 'project_id', except_columns => '{{secret}}')"
 
 
 @pytest.fixture
@@ -82,6 +83,37 @@ def new_user(db: Connection, project: UUID | None = None, role: str = "viewer") 
     if project:
         db.execute("insert into project_members (project_id, user_id, role) values (%s, %s, %s)", [project, user, role])
     return user
+
+
+def new_bom(db: Connection, project: UUID, source: str = "customer") -> UUID:
+    """A BOM of five items."""
+    bom = one(
+        db,
+        "insert into boms (project_id, organization_id, filename, source, total_items) "
+        "select id, organization_id, 'b.csv', %s, 5 from projects where id = %s returning id",
+        source,
+        project,
+    )
+    assert isinstance(bom, UUID)
+    return bom
+
+
+def new_event(db: Connection, bom: UUID) -> None:
+    db.execute(
+        "insert into enrichment_events (event_type, routing_key, bom_id, tenant_id, project_id, source) "
+        "select 'enrichment.started', source || '.enrichment.started', id, organization_id, project_id, source "
+        "from boms where id = %s",
+        [bom],
+    )
+
+
+def new_ticket(db: Connection, token_hash: str, projects: str = "array[gen_random_uuid()]") -> None:
+    """A ticket of a new user; both are SQL expressions."""
+    db.execute(
+        "insert into stream_tickets (token_hash, user_id, project_ids, expires_at, token_exp) "
+        f"values ({token_hash}, %s, {projects}, now(), now())",
+        [new_user(db)],
+    )
 
 
 def one(db: Connection, query: str, *parameters: object) -> object:
@@ -202,9 +234,14 @@ class Judge:
 def _logged(row: dict[str, pgoutput.Value]) -> Logged:
     changed = str(row["changed"] or "{}").strip("{}")
     return Logged(
-        key=str(row["key"]), revision=int(str(row["revision"])), prev=int(str(row["prev"])), table=str(row["table_name"]),
-        row_id=str(row["row_id"]), op=str(row["op"]), changed=frozenset(changed.split(",")) - {""},
-    )  # fmt: skip
+        key=str(row["key"]),
+        revision=int(str(row["revision"])),
+        prev=int(str(row["prev"])),
+        table=str(row["table_name"]),
+        row_id=str(row["row_id"]),
+        op=str(row["op"]),
+        changed=frozenset(changed.split(",")) - {""},
+    )
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import errors, sql
 
-from .conftest import Connection, acting_as, new_project, new_user, one
+from .conftest import Connection, acting_as, new_bom, new_event, new_project, new_ticket, new_user, one
 
 ROLES = ("anon", "authenticated", "service_role")
+# What each of ROLES may do with a table, and which of them may call a function.
 READ, WRITE, APPEND = "r", "arwd", "ar"  # as in an access control list: a insert, r select, w update, d delete
 
 TABLES = {
-    # table: (anon, authenticated, service_role)
     "public.organizations": ("", READ, WRITE),
     "public.projects": ("", READ, WRITE),
     "public.project_members": ("", READ, WRITE),
@@ -31,7 +31,6 @@ TABLES = {
     "rowcast.revision_seq": ("", "", ""),
 }
 FUNCTIONS = {
-    # function: (anon, authenticated, service_role) may call it
     "public.is_member": (False, True, True),
     "public.feed_since": (False, False, True),
     "public.feed_heads": (False, False, True),
@@ -48,8 +47,10 @@ def test_every_table_grants_what_was_decided_and_no_more(sandbox: Connection) ->
     letters = {"INSERT": "a", "SELECT": "r", "UPDATE": "w", "DELETE": "d"}
     for name, grants in sandbox.execute(
         "select nspname || '.' || relname, array(select r.role || ' ' || a.privilege_type from aclexplode(relacl) a "
-        "  join (select oid, rolname as role from pg_roles union select 0, 'public') r on r.oid = a.grantee where r.role <> 'postgres') "
-        f"from pg_class join pg_namespace n on n.oid = relnamespace where {OURS} and relkind in ('r', 'p', 'v', 'm', 'S', 'f')"
+        "  join (select oid, rolname as role from pg_roles union select 0, 'public') r on r.oid = "
+        "a.grantee where r.role <> 'postgres') "
+        f"from pg_class join pg_namespace n on n.oid = relnamespace where {OURS} and relkind in ('r', "
+        "'p', 'v', 'm', 'S', 'f')"
     ):
         kinds = [grant.split() for grant in grants]
         assert {role for role, _ in kinds} <= {*ROLES}, name
@@ -64,7 +65,8 @@ def test_only_a_jobs_payload_is_kept_from_members(sandbox: Connection) -> None:
         "select attrelid::regclass::text, attname, has_column_privilege('authenticated', attrelid, attnum, 'select'), "
         "  has_column_privilege('authenticated', attrelid, attnum, 'insert, update, references'), "
         "  has_any_column_privilege('anon', attrelid, 'select, insert, update, references') "
-        f"from pg_attribute join pg_class c on c.oid = attrelid where {OURS} and relkind = 'r' and attnum > 0 and not attisdropped"
+        f"from pg_attribute join pg_class c on c.oid = attrelid where {OURS} and relkind = 'r' and "
+        "attnum > 0 and not attisdropped"
     ).fetchall()
     hidden = {(table, column) for table, column, readable, _, _ in columns if not readable}
     whole = {
@@ -77,7 +79,8 @@ def test_only_a_jobs_payload_is_kept_from_members(sandbox: Connection) -> None:
 
 def test_every_function_can_be_called_by_whom_was_decided(sandbox: Connection) -> None:
     told = sandbox.execute(
-        "select n.nspname || '.' || proname, array(select has_function_privilege(role, p.oid, 'execute') from unnest(%s::text[]) role) "
+        "select n.nspname || '.' || proname, array(select has_function_privilege(role, p.oid, "
+        "'execute') from unnest(%s::text[]) role) "
         "from pg_proc p join pg_namespace n on n.oid = pronamespace where nspname in ('public', 'rowcast')",
         [list(ROLES)],
     ).fetchall()
@@ -93,7 +96,8 @@ def test_every_function_pins_its_search_path_and_every_table_has_row_level_secur
     ).fetchall()
     assert loose == []
     unprotected = sandbox.execute(
-        "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relrowsecurity"
+        "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in "
+        "('r', 'p') and not relrowsecurity"
     ).fetchall()
     assert unprotected == []
     assert not any(one(sandbox, f"select has_schema_privilege('{role}', 'rowcast', 'usage, create')") for role in ROLES)
@@ -116,18 +120,11 @@ def world(shared: Connection) -> Iterator[World]:
         world = World(shared, mine, new_user(shared, mine), new_user(shared, theirs))
         for project in (mine, theirs):
             for source in ("customer", "staff"):
-                bom = one(
-                    shared, "insert into boms (project_id, organization_id, filename, source) "
-                    "select id, organization_id, 'b.csv', %s from projects where id = %s returning id", source, project,
-                )  # fmt: skip
+                bom = new_bom(shared, project, source)
                 shared.execute(
                     "insert into bom_line_items (bom_id, project_id, line_number) values (%s, %s, 1)", [bom, project]
                 )
-                shared.execute(
-                    "insert into enrichment_events (event_type, routing_key, bom_id, tenant_id, project_id, source) "
-                    "select 'enrichment.started', source || '.enrichment.started', id, organization_id, project_id, source from boms where id = %s",
-                    [bom],
-                )
+                new_event(shared, bom)
                 shared.execute(
                     "insert into jobs (project_id, kind, title, bom_id) values (%s, 'enrich', 'J', %s)", [project, bom]
                 )
@@ -136,10 +133,7 @@ def world(shared: Connection) -> Iterator[World]:
                 [project],
             )
             shared.execute("insert into proposed_nodes (project_id, title) values (%s, 'N')", [project])
-        shared.execute(
-            "insert into stream_tickets (token_hash, user_id, project_ids, expires_at, token_exp) values (repeat('a', 64), %s, %s, now(), now())",
-            [world.member, [mine]],
-        )
+        new_ticket(shared, "repeat('a', 64)")
         yield world
 
 
@@ -163,7 +157,8 @@ def test_a_member_reads_what_is_in_the_project_and_a_stranger_nothing_of_it(worl
             seen = (
                 one(
                     world.db,
-                    f"select count(*) from (select 1 from {table} t where t.id in (select organization_id from projects where id = %s)) x",
+                    f"select count(*) from (select 1 from {table} t where t.id in (select "
+                    "organization_id from projects where id = %s)) x",
                     world.mine,
                 )
                 if table == "organizations"
@@ -201,10 +196,16 @@ def test_a_jobs_payload_is_refused_to_members(world: World) -> None:
         world.db.execute("select payload from jobs")
 
 
-@pytest.mark.parametrize("call", [
-    "public.feed_since('project', gen_random_uuid(), 0)", "public.feed_heads('project', '{}')",
-    "public.project_snapshot(gen_random_uuid())", "public.enrichment_snapshot(gen_random_uuid())", "public.prune_feed_changes()",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        "public.feed_since('project', gen_random_uuid(), 0)",
+        "public.feed_heads('project', '{}')",
+        "public.project_snapshot(gen_random_uuid())",
+        "public.enrichment_snapshot(gen_random_uuid())",
+        "public.prune_feed_changes()",
+    ],
+)
 def test_the_services_functions_are_the_services(world: World, call: str) -> None:
     for role in ("anon", "authenticated"):
         with pytest.raises(errors.InsufficientPrivilege), acting_as(world.db, role, world.member):
@@ -213,10 +214,17 @@ def test_the_services_functions_are_the_services(world: World, call: str) -> Non
         world.db.execute(f"select {call}")
 
 
-@pytest.mark.parametrize("call", [
-    "rowcast.restart('project')", "rowcast.track('jobs', 'project', 'project_id')", "rowcast.untrack('jobs')", "rowcast.lock_noted()",
-    "nextval('rowcast.revision_seq')", "setval('rowcast.revision_seq', 1)",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        "rowcast.restart('project')",
+        "rowcast.track('jobs', 'project', 'project_id')",
+        "rowcast.untrack('jobs')",
+        "rowcast.lock_noted()",
+        "nextval('rowcast.revision_seq')",
+        "setval('rowcast.revision_seq', 1)",
+    ],
+)
 @pytest.mark.parametrize("role", ROLES)
 def test_the_change_logs_machinery_is_nobodys_through_the_api(world: World, role: str, call: str) -> None:
     with pytest.raises(errors.InsufficientPrivilege), acting_as(world.db, role, world.member):

@@ -1,5 +1,6 @@
 """Numbers, links and locks under concurrency, judged by the replication stream."""
 
+import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -109,8 +110,9 @@ class Writer:
         self.execute(
             "insert into things (id, project_id, n) select id, %s, 1 from unnest(%s::uuid[]) id "
             "on conflict (id) do update set n = things.n + 1, project_id = excluded.project_id",
-            self.random.choice(self.keys), list(rows),
-        )  # fmt: skip
+            self.random.choice(self.keys),
+            list(rows),
+        )
         self.rows = list({*self.rows, *rows})
 
     def undone(self) -> None:
@@ -126,7 +128,7 @@ def test_eight_writers_at_random_keep_every_link_without_a_deadlock(
     things: Connection, judge: Judge, connect: Callable[[], Connection], key_count: int
 ) -> None:
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    logging.getLogger(__name__).warning("seed %d", seed)  # shown when the test fails
     keys = [uuid4() for _ in range(key_count)]
     for table in ("plain_things", "things"):
         writers = [Writer(connect(), table, keys, seed + n) for n in range(WRITERS)]
@@ -266,9 +268,10 @@ def test_hashes_that_contain_one_another_are_told_apart(things: Connection) -> N
     # What a transaction has noted is a list of numbers; 12 must not be taken for noted because 112 or -12 is.
     key = uuid4()
     number = one(
-        things, "select regexp_substr(pg_get_functiondef(tgfoid), '-?[0-9]{9,}')::bigint from pg_trigger "
+        things,
+        "select regexp_substr(pg_get_functiondef(tgfoid), '-?[0-9]{9,}')::bigint from pg_trigger "
         "where tgrelid = 'things'::regclass and tgname = 'rowcast_note'",
-    )  # fmt: skip
+    )
     own = one(things, "select uuid_hash_extended(%s, %s)", key, number)
     for noted in (f"1{own},", f"{own}1,", f"-1{own},", f"7,1{own},{own}1,"):
         with things.transaction():
@@ -287,10 +290,10 @@ def test_one_hundred_thousand_keys_in_one_transaction(things: Connection, judge:
 
 def test_a_bulk_statement_of_one_key_is_one_chain(things: Connection, judge: Judge) -> None:
     key = uuid4()
-    things.execute("insert into things (project_id) select %s from generate_series(1, 20000)", [key])
+    things.execute("insert into things (project_id) select %s from generate_series(1, 8000)", [key])
     things.execute("update things set n = n + 1 where project_id = %s", [key])
     things.execute("delete from things where project_id = %s", [key])
-    assert len([change for transaction in judge.rule() for change in transaction.logged]) == 60_000
+    assert len([change for transaction in judge.rule() for change in transaction.logged]) == 24_000
 
 
 def test_copy_is_logged(things: Connection, judge: Judge) -> None:
@@ -320,9 +323,11 @@ def test_a_transaction_over_two_feeds_keeps_both(things: Connection, connect: Ca
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     broken = one(
-        things, "select count(*) from (select prev, coalesce(lag(revision) over (partition by feed, key order by revision), 0) as before "
+        things,
+        "select count(*) from (select prev, "
+        "  coalesce(lag(revision) over (partition by feed, key order by revision), 0) as before "
         "from feed_changes) links where prev <> before",
-    )  # fmt: skip
+    )
     assert broken == 0
     assert one(things, "select count(*) from feed_changes") == 4 * 40 * 4
 

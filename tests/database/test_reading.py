@@ -11,6 +11,8 @@ from psycopg import Error
 
 from .conftest import Connection, one
 
+NO_CURSOR = "A reader that has no cursor yet takes a snapshot, whose head is one."
+
 
 def since(db: Connection, key: object, cursor: object, limit: int = 1000, feed: str = "project") -> dict[str, Any]:
     told = one(db, 'select feed_since(feed => %s, key => %s, since => %s, "limit" => %s)', feed, key, cursor, limit)
@@ -63,8 +65,14 @@ def test_a_change_has_all_its_fields(things: Connection) -> None:
     for change in (first, second, third):
         del change["committed_at"]
     assert first == {
-        "revision": first["revision"], "prev": 0, "table": "things", "row_id": row["id"], "op": "I", "changed": None, "row": row,
-    }  # fmt: skip
+        "revision": first["revision"],
+        "prev": 0,
+        "table": "things",
+        "row_id": row["id"],
+        "op": "I",
+        "changed": None,
+        "row": row,
+    }
     assert (second["prev"], second["op"], second["changed"], second["row"]) == (
         first["revision"],
         "U",
@@ -76,7 +84,7 @@ def test_a_change_has_all_its_fields(things: Connection) -> None:
 
 def test_an_empty_key_has_a_cursor_to_come_back_with(things: Connection) -> None:
     key = uuid4()
-    head = one(things, "select feed_heads('project', array[%s::uuid])", key)[str(key)]  # type: ignore[index]
+    head = one(things, "select feed_heads('project', array[%s::uuid])", key)[str(key)]
     assert since(things, key, head) == {"head": head, "reset": False, "changes": [], "more": False}
     revisions = write(things, key)
     assert [change["revision"] for change in since(things, key, head)["changes"]] == revisions
@@ -99,7 +107,8 @@ def test_cursors_of_another_time_or_database_are_told_to_reset(things: Connectio
 def test_a_rebuilt_database_is_ahead_of_old_cursors(db: Connection) -> None:
     assert one(
         db,
-        "select last_value between (extract(epoch from now())::bigint - 3600) << 20 and (1::bigint << 53) from rowcast.revision_seq",
+        "select last_value between (extract(epoch from now())::bigint - 3600) << 20 and (1::bigint "
+        "<< 53) from rowcast.revision_seq",
     )
 
 
@@ -116,12 +125,11 @@ def test_heads_of_many_keys_come_in_one_answer(things: Connection) -> None:
     [
         ("feed_since('nope', gen_random_uuid(), 0)", "feed: there is no feed 'nope' | Feeds: enrichment, project."),
         ("feed_since(null, gen_random_uuid(), 0)", "feed: there is no feed NULL | Feeds: enrichment, project."),
-        ("feed_since('project', null, 0)", "key: must not be NULL | A reader that has no cursor yet takes a snapshot, whose head is one."),
-        ("feed_since('project', gen_random_uuid(), null)",
-         "since: must not be NULL | A reader that has no cursor yet takes a snapshot, whose head is one."),
+        ("feed_since('project', null, 0)", f"key: must not be NULL | {NO_CURSOR}"),
+        ("feed_since('project', gen_random_uuid(), null)", f"since: must not be NULL | {NO_CURSOR}"),
         ("feed_since('project', gen_random_uuid(), 0, 0)", "limit: must be 1 to 10000, not 0"),
         ("feed_since('project', gen_random_uuid(), 0, 10001)", "limit: must be 1 to 10000, not 10001"),
-        ("feed_since('project', gen_random_uuid(), 0, null)", "limit: must not be NULL | A reader that has no cursor yet takes a snapshot, whose head is one."),
+        ("feed_since('project', gen_random_uuid(), 0, null)", f"limit: must not be NULL | {NO_CURSOR}"),
         ("feed_heads('nope', '{}')", "feed: there is no feed 'nope' | Feeds: enrichment, project."),
         ("feed_heads('project', null)", "keys: must not be NULL"),
         ("prune_feed_changes('-1 day')", "retain: must be an interval of 0 or more, not -1 days"),
@@ -129,10 +137,15 @@ def test_heads_of_many_keys_come_in_one_answer(things: Connection) -> None:
         ("prune_feed_changes('1 day', 0)", "batch: must be 1 or more, not 0"),
         ("job_heartbeat(null)", "job_id: must not be NULL"),
         ("job_heartbeat(gen_random_uuid(), 0)", "lease_seconds: must be 1 to 3600, not 0"),
-        ("job_heartbeat('00000000-0000-4000-8000-00000000000a')",
-         "there is no job 00000000-0000-4000-8000-00000000000a | It was deleted, or its project was. Its worker should stop."),
+        (
+            "job_heartbeat('00000000-0000-4000-8000-00000000000a')",
+            (
+                "there is no job 00000000-0000-4000-8000-00000000000a | "
+                "It was deleted, or its project was. Its worker should stop."
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_argument_is_named(sandbox: Connection, call: str, message: str) -> None:
     with pytest.raises(Error) as caught:
         sandbox.execute(f"select {call}")
@@ -143,7 +156,7 @@ def test_a_bad_argument_is_named(sandbox: Connection, call: str, message: str) -
 def test_snapshots_are_of_one_moment_with_their_head(
     things: Connection, project: UUID, connect: Callable[[], Connection]
 ) -> None:
-    # Beside a writer that keeps a count in every row of the project, each snapshot must equal what the log says at its head.
+    # Beside a writer that counts in every row of the project, each snapshot must equal the log up to its head.
     things.execute(
         "insert into jobs (project_id, kind, title) select %s, 'k', 'J' from generate_series(1, 3)", [project]
     )
@@ -200,12 +213,15 @@ def test_a_snapshots_rows_are_the_images_of_the_log(
 
 def test_a_boms_snapshot_holds_the_items_last_worked_on(db: Connection, project: UUID) -> None:
     bom = one(
-        db, "insert into boms (project_id, organization_id, filename, total_items) "
-        "select id, organization_id, 'b.csv', 70 from projects where id = %s returning id", project,
-    )  # fmt: skip
+        db,
+        "insert into boms (project_id, organization_id, filename, total_items) "
+        "select id, organization_id, 'b.csv', 70 from projects where id = %s returning id",
+        project,
+    )
     db.execute(
         "insert into bom_line_items (bom_id, project_id, line_number, status, updated_at) "
-        "select %s, %s, n, case when n > 60 then 'pending' else 'enriched' end, now() + n * interval '1 s' from generate_series(1, 70) n",
+        "select %s, %s, n, case when n > 60 then 'pending' else 'enriched' end, now() + n * interval "
+        "'1 s' from generate_series(1, 70) n",
         [bom, project],
     )
     snapshot = one(db, "select enrichment_snapshot(bom_id => %s)", bom)

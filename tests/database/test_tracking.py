@@ -18,32 +18,66 @@ def complaint(db: Connection, query: str) -> str:
 @pytest.mark.parametrize(
     ("table", "call", "message"),
     [
-        ("id uuid, k uuid", "'t', 'f', 'k'",
-         "t can't be tracked: it has no primary key | A change is told by the row's primary key, of one column."),
-        ("a int, b int, k uuid, primary key (a, b)", "'t', 'f', 'k'",
-         "t can't be tracked: its primary key has 2 columns (a, b) | "
-         "Give it a primary key of one column, and make the present one a unique constraint."),
+        (
+            "id uuid, k uuid",
+            "'t', 'f', 'k'",
+            "t can't be tracked: it has no primary key | A change is told by the row's primary key, of one column.",
+        ),
+        (
+            "a int, b int, k uuid, primary key (a, b)",
+            "'t', 'f', 'k'",
+            (
+                "t can't be tracked: its primary key has 2 columns (a, b) | "
+                "Give it a primary key of one column, and make the present one a unique constraint."
+            ),
+        ),
         ("id int primary key, k text", "'t', 'f', 'k'", "t.k can't be the key: it is text, and must be uuid"),
         ("id int primary key, k uuid", "'t', 'f', 'nope'", "t has no column nope to be the key"),
         ("id int primary key, k uuid", "'t', 'f', 'k', '{a,b}'", "t has no column a, b to be excepted"),
-        ("id int primary key, k uuid", "'t', 'f', 'k', '{id}'",
-         "t: neither the key (k) nor the primary key (id) can be excepted"),
-        ("id int primary key, k uuid", "'t', 'f', 'k', '{k}'",
-         "t: neither the key (k) nor the primary key (id) can be excepted"),
-        ("id int primary key, k uuid", "'t', 'My Feed', 'k'",
-         "rowcast.track: feed must be a lower-case word of at most 40 letters, digits and underscores, not 'My Feed'"),
-        ("id int primary key, k uuid", "'t', null, 'k'",
-         "rowcast.track: tbl, feed, key_column and except_columns must not be NULL"),
-        ("id int primary key, k uuid", "'t', 'f', 'k', null",
-         "rowcast.track: tbl, feed, key_column and except_columns must not be NULL"),
-        ("id int primary key, k uuid", "'public.feed_changes', 'f', 'key'",
-         "feed_changes can't be tracked: it is the change log itself"),
+        (
+            "id int primary key, k uuid",
+            "'t', 'f', 'k', '{id}'",
+            "t: neither the key (k) nor the primary key (id) can be excepted",
+        ),
+        (
+            "id int primary key, k uuid",
+            "'t', 'f', 'k', '{k}'",
+            "t: neither the key (k) nor the primary key (id) can be excepted",
+        ),
+        (
+            "id int primary key, k uuid",
+            "'t', 'My Feed', 'k'",
+            (
+                "rowcast.track: feed must be a lower-case word of at most 40 letters, digits and underscores, "
+                "not 'My Feed'"
+            ),
+        ),
+        (
+            "id int primary key, k uuid",
+            "'t', null, 'k'",
+            "rowcast.track: tbl, feed, key_column and except_columns must not be NULL",
+        ),
+        (
+            "id int primary key, k uuid",
+            "'t', 'f', 'k', null",
+            "rowcast.track: tbl, feed, key_column and except_columns must not be NULL",
+        ),
+        (
+            "id int primary key, k uuid",
+            "'public.feed_changes', 'f', 'key'",
+            "feed_changes can't be tracked: it is the change log itself",
+        ),
         ("id int primary key, k uuid", "'t_pkey', 'f', 'k'", "t_pkey can't be tracked: it is no ordinary table"),
-        ("id int primary key, k uuid", "'jobs', 'other', 'project_id'",
-         "jobs is tracked already, in feed project | A table is in one feed. "
-         "To change how it is tracked: rowcast.untrack('jobs') first."),
+        (
+            "id int primary key, k uuid",
+            "'jobs', 'other', 'project_id'",
+            (
+                "jobs is tracked already, in feed project | A table is in one feed. "
+                "To change how it is tracked: rowcast.untrack('jobs') first."
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_tracked_is_told_up_front(db: Connection, table: str, call: str, message: str) -> None:
     db.execute(f"create table t ({table})")
     assert complaint(db, f"select rowcast.track({call})").replace("public.", "") == message
@@ -53,15 +87,28 @@ def test_what_cannot_be_tracked_is_told_up_front(db: Connection, table: str, cal
 @pytest.mark.parametrize(
     ("definition", "name", "message"),
     [
-        ("create table p (id uuid primary key, k uuid) partition by hash (id)", "p", "it is a partitioned table or a partition of one"),
-        ("create table p (id uuid primary key, k uuid) partition by hash (id); "
-         "create table q partition of p for values with (modulus 1, remainder 0)", "q",
-         "it is a partitioned table or a partition of one"),
-        ("create table p (id uuid primary key, k uuid); create table q () inherits (p)", "p", "it takes part in inheritance"),
+        (
+            "create table p (id uuid primary key, k uuid) partition by hash (id)",
+            "p",
+            "it is a partitioned table or a partition of one",
+        ),
+        (
+            (
+                "create table p (id uuid primary key, k uuid) partition by hash (id); "
+                "create table q partition of p for values with (modulus 1, remainder 0)"
+            ),
+            "q",
+            "it is a partitioned table or a partition of one",
+        ),
+        (
+            "create table p (id uuid primary key, k uuid); create table q () inherits (p)",
+            "p",
+            "it takes part in inheritance",
+        ),
         ("create view p as select 1 as id", "p", "it is no ordinary table"),
         ("create temp table p (id uuid primary key, k uuid)", "p", "it is no ordinary table"),
     ],
-)  # fmt: skip
+)
 def test_only_ordinary_tables_can_be_tracked(db: Connection, definition: str, name: str, message: str) -> None:
     db.execute(definition)
     assert complaint(db, f"select rowcast.track('{name}', 'f', 'k')").endswith(f"{name} can't be tracked: {message}")
