@@ -4,12 +4,12 @@ import asyncio
 
 import httpx
 import pytest
-from supabase import AsyncClientOptions, acreate_client
 
 from service import maintenance
 from service.changes.log import ChangeLog
 from service.errors import DatabaseUnavailable
 from service.maintenance import keep_pruned
+from supabase import AsyncClientOptions, acreate_client
 from tests.conftest import StackFacts
 from tests.service.conftest import Project
 from tests.service.fakes import until

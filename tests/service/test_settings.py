@@ -42,6 +42,7 @@ def test_three_variables_are_enough():
         "jwt_issuer": None,
         "cors_origins": (),
         "heads_seconds": 5.0,
+        "retention_days": 7.0,
         "linger_seconds": 30.0,
         "keepalive_seconds": 25.0,
         "stream_max_age_seconds": 3600.0,
@@ -70,6 +71,7 @@ def test_three_variables_are_enough():
         ("ROWCAST_KEEPALIVE_SECONDS", "300", "keepalive_seconds", 300.0),
         ("ROWCAST_STREAM_MAX_AGE_SECONDS", "10", "stream_max_age_seconds", 10.0),
         ("ROWCAST_OUTBOX_BYTES", "16384", "outbox_bytes", 16384),
+        ("ROWCAST_RETENTION_DAYS", "0", "retention_days", 0.0),
         ("ROWCAST_LOG_LEVEL", "debug", "log_level", "debug"),
     ],
 )  # fmt: skip
@@ -128,6 +130,7 @@ def test_the_older_names_of_keys_are_known(first, second, field):
         ("ROWCAST_STREAM_MAX_AGE_SECONDS", "9", "ROWCAST_STREAM_MAX_AGE_SECONDS is wrong: input should be greater"),
         ("ROWCAST_OUTBOX_BYTES", "16383", "OUTBOX_BYTES is wrong: input should be greater than or equal to 16384"),
         ("ROWCAST_OUTBOX_BYTES", "1 MiB", "ROWCAST_OUTBOX_BYTES is wrong: input should be a valid integer"),
+        ("ROWCAST_RETENTION_DAYS", "-1", "ROWCAST_RETENTION_DAYS is wrong: input should be greater than or equal to 0"),
         ("ROWCAST_LOG_LEVEL", "loud", "is wrong: input should be 'debug', 'info', 'warning' or 'error'."),
     ],
 )  # fmt: skip
