@@ -81,7 +81,7 @@ def test_a_variable_is_read(name, text, field, value):
 
 
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 12
+    assert len(Settings.model_fields) == 13
 
 
 @pytest.mark.parametrize(
