@@ -157,7 +157,7 @@ class ProjectFeed:
     def snapshot(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Sequence[WireModel]]:
         return {
             "sources": [Source.model_validate(row) for row in rows[SOURCES]],
-            "jobs": [Job(**_job_fields(row), progress=_progress(row)) for row in rows[JOBS]],
+            "jobs": [Job(**_job_fields(row), progress=_progress(row)) for row in rows[JOBS] if not row["staff"]],
             "proposals": [Proposal.model_validate(row) for row in rows[PROPOSALS]],
         }
 
@@ -186,6 +186,8 @@ class ProjectFeed:
                 return []
 
     def _job(self, row: Mapping[str, Any], change: Change) -> Sequence[Message]:
+        if row["staff"]:
+            return []  # members don't see jobs on staff BOMs; the database decides which those are
         inserted = change.op == "I"
         messages: list[Message] = []
         progress = _progress(row)

@@ -19,7 +19,7 @@ JOB: dict[str, Any] = {
     "progress_stage": None, "progress_current": 0, "progress_total": None, "progress_message": None,
     "progress_updated_at": None, "pipeline": None, "source_id": None, "bom_id": None, "priority": 5, "attempt": 1,
     "max_attempts": 3, "started_at": AT, "finished_at": None, "cancel_requested_at": None, "error_message": None,
-    "created_by": None, "created_at": AT, "updated_at": AT,
+    "created_by": None, "staff": False, "created_at": AT, "updated_at": AT,
 }  # fmt: skip
 PROGRESS = {
     "progress_stage": "parsing", "progress_current": 3, "progress_total": 7, "progress_message": "page 3",
@@ -136,6 +136,13 @@ def test_the_workers_own_estimate_is_the_eta() -> None:
     row = {**JOB, **PROGRESS, "pipeline": {"timing": {"estimated_remaining_ms": 12345}}}
     [message] = translated("jobs", "U", row, "progress_current")
     assert message["progress"]["etaSeconds"] == 12.3
+
+
+def test_members_hear_nothing_of_jobs_on_staff_boms() -> None:
+    staff = {**JOB, **PROGRESS, "staff": True}
+    assert translated("jobs", "I", staff) == []
+    assert translated("jobs", "U", staff, "status", "progress_current") == []
+    assert FEED.snapshot({"jobs": [staff], "ingestion_sources": [], "proposed_nodes": []})["jobs"] == []
 
 
 def test_a_proposal_inserted_and_updated() -> None:
