@@ -213,7 +213,7 @@ begin
     where j.id = job_heartbeat.job_id
     returning json_build_object('status', j.status, 'cancel_requested', j.cancel_requested_at is not null) into told;
   if told is null then
-    raise exception 'there is no job %', job_id using errcode = 'no_data_found',
+    raise exception 'there is no job %', job_id using errcode = 'PT404',  -- PostgREST answers 404 to it, not 500
       hint = 'It was deleted, or its project was. Its worker should stop.';
   end if;
   return told;
