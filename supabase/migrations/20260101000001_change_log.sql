@@ -100,6 +100,11 @@ declare
   epoch constant bigint := (extract(epoch from clock_timestamp()) * 1048576)::bigint;
   new_floor bigint;
 begin
+  perform from rowcast.feeds f where f.feed = restart.feed for update;  -- before the gate: pruning may hold it a while
+  if not found then
+    raise exception 'there is no feed %', coalesce(quote_literal(restart.feed), 'NULL')
+      using errcode = 'no_data_found', hint = 'Feeds are made by rowcast.track; select feed from rowcast.feeds lists them.';
+  end if;
   -- Waits for the commits under way and holds off others: no change below the new floor may become visible after it.
   perform pg_advisory_xact_lock(hashtextextended('rowcast gate', 0));
   new_floor := nextval('rowcast.revision_seq');
@@ -107,10 +112,6 @@ begin
     new_floor := setval('rowcast.revision_seq', epoch);
   end if;
   update rowcast.feeds f set floor = new_floor where f.feed = restart.feed;
-  if not found then
-    raise exception 'there is no feed %', coalesce(quote_literal(restart.feed), 'NULL')
-      using errcode = 'no_data_found', hint = 'Feeds are made by rowcast.track; select feed from rowcast.feeds lists them.';
-  end if;
   return new_floor;
 end $$;
 comment on function rowcast.restart(text) is
@@ -192,9 +193,6 @@ begin
     raise exception '% is tracked already, in feed %', tbl, was using errcode = 'duplicate_object',
       hint = format('A table is in one feed. To change how it is tracked: rowcast.untrack(''%s'') first.', tbl);
   end if;
-
-  insert into rowcast.feeds (feed, floor) values (track.feed, 0) on conflict do nothing;
-  perform rowcast.restart(track.feed);
 
   suffix := regexp_replace(left(class.relname, 40), '[^a-zA-Z0-9_]', '_', 'g') || '_' || left(md5(tbl::oid::text || class.relname), 8);
   hash := 'pg_catalog.uuid_hash_extended(%s, ' || hashtextextended('rowcast ' || feed, 0) || ')';
@@ -296,6 +294,9 @@ begin
     create trigger rowcast_truncate before truncate on %2$s execute function rowcast.refuse_truncate(%3$L);
   $generate$, suffix, tbl, feed, key_column, pk[1], except_columns, format(hash, format('new.%I', key_column)), format(hash, format('old.%I', key_column)),
     hashtextextended('rowcast gate', 0));
+  -- Last, because the above waits for transactions that have the table open, and the gate holds everyone up.
+  insert into rowcast.feeds (feed, floor) values (track.feed, 0) on conflict do nothing;
+  perform rowcast.restart(track.feed);
 end $$;
 comment on function rowcast.track(regclass, text, name, text[]) is
   'Logs a table''s changes in a feed from now on and tells readers of the feed to reset. key_column: a uuid; except_columns are neither logged nor a reason to log.';

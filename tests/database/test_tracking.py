@@ -1,5 +1,7 @@
 """Taking tables into a feed, and out again."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -169,10 +171,33 @@ def test_a_table_made_anew_under_its_old_name_can_be_tracked(things: Connection)
     things.execute(TRACK.format(name="things"))
 
 
-def test_restart_waits_for_the_commits_under_way(things: Connection) -> None:
+def test_track_that_waits_for_its_table_holds_nobody_up(things: Connection, connect: Callable[[], Connection]) -> None:
+    busy, operator = connect(), connect()
+    busy.execute("insert into plain_things default values")
+    things.execute("set lock_timeout = '1ms'")
+    with ThreadPoolExecutor(1) as pool:
+        tracking = pool.submit(operator.execute, TRACK.format(name="plain_things"))
+        while not one(things, "select exists (select from pg_locks where locktype = 'relation' and not granted)"):
+            assert not tracking.done()
+        things.execute("insert into things (project_id) values (gen_random_uuid())")
+        busy.execute("insert into things (project_id) values (gen_random_uuid())")
+        busy.commit()
+        tracking.result()
+        operator.commit()
+
+
+def test_restart_waits_for_the_commits_under_way(things: Connection, connect: Callable[[], Connection]) -> None:
     with pytest.raises(errors.NoDataFound, match="there is no feed 'nope'"):
         things.execute("select rowcast.restart('nope')")
-    with things.transaction():
-        things.execute("set constraints all immediate")
-        things.execute("insert into things (project_id) values (gen_random_uuid())")
-        assert one(things, "select count(*) from pg_locks where mode = 'ShareLock' and locktype = 'advisory'") == 1
+    key = uuid4()
+    writer, operator = connect(), connect()
+    writer.execute("set constraints all immediate")
+    writer.execute("insert into things (project_id) values (%s)", [key])
+    with ThreadPoolExecutor(1) as pool:
+        restarting = pool.submit(one, operator, "select rowcast.restart('project')")
+        while not one(things, "select exists (select from pg_locks where locktype = 'advisory' and not granted)"):
+            assert not restarting.done()
+        writer.commit()
+        floor = restarting.result()
+        operator.commit()
+    assert one(things, "select revision < %s from feed_changes where key = %s", floor, key) is True
