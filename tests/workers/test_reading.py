@@ -79,26 +79,27 @@ def test_what_is_not_there_is_told(tmp_path):
 
 
 @pytest.fixture
-def as_nobody():
-    """Root may read everything, so the test is somebody else meanwhile."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    yield
-    os.seteuid(before)
-
-
-def test_what_may_not_be_read_is_told(as_nobody):
+def folder_as_nobody():
+    """A folder, read as somebody who may be forbidden to: root may read everything."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "docs")
         (folder / "guide").mkdir(parents=True)
-        (folder / "guide").chmod(0)
         (folder / "b.md").write_text("b")
+        (folder / "guide").chmod(0)
         (folder / "b.md").chmod(0)
-        assert told([folder]) == {"docs/b.md": "read", "docs/guide": "unreachable"}
-        with pytest.raises(Unreadable, match="Permission denied"):
-            read(found(folder / "b.md", "markdown"))
+        Path(temporary).chmod(0o755)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        yield folder
+        os.seteuid(before)
         (folder / "guide").chmod(0o700)
+
+
+def test_what_may_not_be_read_is_told(folder_as_nobody):
+    assert told([folder_as_nobody]) == {"docs/b.md": "read", "docs/guide": "unreachable"}
+    with pytest.raises(Unreadable, match="Permission denied"):
+        read(found(folder_as_nobody / "b.md", "markdown"))
 
 
 def test_a_socket_is_special(tmp_path):
