@@ -21,7 +21,6 @@ HOP_BY_HOP = frozenset({
     "upgrade", "host",
 })  # fmt: skip
 OPEN_PATHS = ("/auth/v1/.well-known/", "/auth/v1/authorize", "/auth/v1/callback", "/auth/v1/verify")
-MAX_BODY = 50 * 1024 * 1024
 SERVICES = ("rest", "auth")
 
 
@@ -39,7 +38,7 @@ class _Proxy:
         self._keys = keys
         self._session = session
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def forward(self, request: web.Request) -> web.StreamResponse:
         if not {".", ".."}.isdisjoint(request.path.replace("\\", "/").split("/")):
             return await _not_found(request)  # it would be another path to Lite than it was here
         key = request.headers.get("apikey") or request.query.get("apikey")
@@ -51,11 +50,10 @@ class _Proxy:
             return _error(401, "Invalid API key", hint="Double check your Supabase `apikey`")
         headers = _forwarded(request.headers.items())
         headers["apikey"] = key
-        headers.popall(hdrs.CONTENT_LENGTH, None)
         try:
             async with self._session.request(
                 request.method, self._upstream.join(request.rel_url), headers=headers,
-                data=await request.read() or None, allow_redirects=False,
+                data=request.content if request.can_read_body else None, allow_redirects=False,
             ) as answer:  # fmt: skip
                 # Content-Length goes through as well: a HEAD answer tells the length of a body it does not carry.
                 body = await answer.read()
@@ -81,10 +79,10 @@ async def serve(
         # Node.js closes idle connections after 5 s.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
     ) as session:
-        app = web.Application(client_max_size=MAX_BODY)
+        app = web.Application()
         proxy = _Proxy(lite_url, keys, session)
         app.add_routes(realtime)
-        app.add_routes([web.route("*", f"/{name}/v1{{path:(/.*)?}}", proxy) for name in SERVICES])
+        app.add_routes([web.route("*", f"/{name}/v1{{path:(/.*)?}}", proxy.forward) for name in SERVICES])
         app.add_routes([web.route("*", "/{path:.*}", _not_found)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()

@@ -22,6 +22,7 @@ from devstack.leftovers import mark
 
 NODE_MAJOR = 20
 START_SECONDS = 30
+STOP_SECONDS = 5
 PACKAGES = Path(__file__).parent / "node_modules"
 PROGRAM = PACKAGES / "@supabase" / "lite" / "dist" / "cli" / "index.js"
 
@@ -117,7 +118,7 @@ class Lite:
         finally:
             await self.stop()
         if status != 0:
-            raise DevstackError(f"A migration failed: {self._complaint()} (all of it: {self.log})")
+            raise DevstackError(f"Supabase Lite can't migrate the database: {self._complaint()}")
 
     async def start(self) -> None:
         """Starts the server and waits until it answers."""
@@ -132,7 +133,7 @@ class Lite:
                             return
                     except aiohttp.ClientConnectionError:
                         await asyncio.sleep(0.02)
-        raise DevstackError(f"Supabase Lite did not start: {self._complaint()} (all of it: {self.log})")
+        raise DevstackError(f"Supabase Lite did not start: {self._complaint()}")
 
     async def wait(self) -> int:
         """Returns the server's exit status once it has ended."""
@@ -145,7 +146,7 @@ class Lite:
             return
         self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), timeout=5)
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
@@ -161,6 +162,6 @@ class Lite:
         return self._process
 
     def _complaint(self) -> str:
-        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
-        told = [line for line in lines if "rror" in line] or [line for line in lines if line]
-        return told[-1] if told else "no message"
+        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        told = [line for line in lines if re.search("error|failed|cannot", line, re.IGNORECASE)] or lines
+        return f"{told[-1] if told else 'no message'} (all of it: {self.log})"

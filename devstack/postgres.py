@@ -137,7 +137,7 @@ class Postgres:
         options = " ".join(f"-c {name}='{value}'" for name, value in {**SERVER_OPTIONS, "port": self.port}.items())
         done = self._call(["pg_ctl", "-D", self.data, "-w", "-t", "30", "-o", options, "start"], self.log)
         if "Address already in use" in done.stdout and done.returncode != 0:
-            raise DevstackError(f"Port {self.port}, which the database needs, was just taken by another program.")
+            raise DevstackError(f"The database can't have port {self.port}: another program has just taken it.")
         self._check(done)
 
     def stop(self, mode: str = "fast") -> None:

@@ -4,7 +4,6 @@
 directory; the operating system lets go of it however that process ends.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -191,10 +190,10 @@ def new_state() -> State:
 
 def check_port(name: str, port: int) -> None:
     """Raises :class:`DevstackError`, naming the option to choose another, when ``port`` can't be listened on."""
-    if (error := _bind(port)) is None:
-        return
-    why = "is taken by another program; free it" if error.errno == errno.EADDRINUSE else f"can't be had: {error};"
-    raise DevstackError(f"Port {port}, which the {name} needs, {why}, or choose another with --{name}-port.")
+    if error := _bind(port):
+        raise DevstackError(
+            f"The {name} can't have port {port} ({error.strerror}); free it, or choose another with --{name}-port."
+        )
 
 
 def free_port(preferred: int, avoid: set[int]) -> int:

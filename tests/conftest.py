@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-import socket
+import random
 import subprocess
 import sys
 import tempfile
@@ -18,16 +18,15 @@ import pytest
 from devstack.lite import Keys, Lite
 from devstack.postgres import Postgres
 from devstack.stack import BOOTSTRAP, run_script
+from devstack.state import OTHER_PORTS, free_port
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "template_rowcast"
 
 
 def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """One of which no outgoing connection is made: a server that starts again on it must not find it taken."""
+    return free_port(random.choice(OTHER_PORTS), avoid=set())
 
 
 @pytest.fixture(scope="session")
