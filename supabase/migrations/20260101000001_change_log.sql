@@ -196,9 +196,9 @@ begin
 
   suffix := regexp_replace(left(class.relname, 40), '[^a-zA-Z0-9_]', '_', 'g') || '_' || left(md5(tbl::oid::text || class.relname), 8);
   hash := 'pg_catalog.uuid_hash_extended(%s, ' || hashtextextended('rowcast ' || feed, 0) || ')';
-  -- %1 function suffix, %2 table, %3 feed, %4 key column, %5 primary key, %6 excepted columns, %7 and %8 new and old key's hash, %9 gate
+  -- %1 function suffix, %2 table, %3 feed, %4 key column, %5 primary key, %6 excepted columns, %7 and %8 new and old key's hash, %9 gate, %10 subtracts excepted columns
   execute format($generate$
-    create function rowcast.note_%1$s() returns trigger language plpgsql security definer set search_path = '' as $body$
+    create function rowcast.note_%1$s() returns trigger language plpgsql set search_path = '' as $body$
     declare
       noted text := coalesce(current_setting('rowcast.keys', true), '');
       item text;
@@ -237,11 +237,11 @@ begin
       done text;  -- calls are assigned to it: PERFORM would run a query for each
     begin
       if tg_op <> 'DELETE' then
-        image := to_jsonb(new) - %6$L::text[];
+        image := to_jsonb(new)%10$s;
         k := new.%4$I; hash := %7$s; id := new.%5$I;
       end if;
       if tg_op = 'UPDATE' and old.%4$I = k and old.%5$I::text = id then
-        was := to_jsonb(old) - %6$L::text[];
+        was := to_jsonb(old)%10$s;
         diff := array(select n.key from jsonb_each(image) n where n.value is distinct from was -> n.key);
         if diff = '{}' then
           return null;
@@ -277,7 +277,8 @@ begin
           end if;
           insert into public.feed_changes (feed, key, revision, prev, table_name, row_id, op, changed, row)
           values (%3$L, k, this, coalesce(last, 0), tg_table_name, id, op, diff, case when op <> 'D' then image end);
-          if this > near + 16 then
+          if this - last <= 16 and this > near + 16 then  -- many changes of one key: look no further back for the next
+            near := this;
             done := set_config('rowcast.near', this::text, true);
           end if;
         end if;
@@ -293,7 +294,7 @@ begin
       for each row execute function rowcast.log_%1$s(%3$L, %4$L, %6$L);
     create trigger rowcast_truncate before truncate on %2$s execute function rowcast.refuse_truncate(%3$L);
   $generate$, suffix, tbl, feed, key_column, pk[1], except_columns, format(hash, format('new.%I', key_column)), format(hash, format('old.%I', key_column)),
-    hashtextextended('rowcast gate', 0));
+    hashtextextended('rowcast gate', 0), case when except_columns <> '{}' then format(' - %L::text[]', except_columns) end);
   -- Last, because the above waits for transactions that have the table open, and the gate holds everyone up.
   insert into rowcast.feeds (feed, floor) values (track.feed, 0) on conflict do nothing;
   perform rowcast.restart(track.feed);
