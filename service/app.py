@@ -4,7 +4,8 @@ import logging
 import os
 from contextlib import AsyncExitStack
 
-from quart import Quart, Response, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST
+from quart import Quart, Response, jsonify, request
 from quart_cors import cors
 from werkzeug.exceptions import HTTPException
 
@@ -43,7 +44,12 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.register_blueprint(sse.blueprint(lambda: running[0].services))
     app.register_blueprint(snapshot.blueprint(lambda: running[0].services))
     app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener)))
-    _answer_errors(app)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(running[0].metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+
+    _answer_errors(app, running)
     return cors(
         app,
         allow_origin=settings.cors_origins or None,
@@ -61,9 +67,11 @@ async def drain(app: Quart) -> None:
         await started.services.hub.drain(DRAIN_SECONDS)
 
 
-def _answer_errors(app: Quart) -> None:
+def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
     @app.errorhandler(ApiError)
     async def told(error: ApiError) -> Response:
+        if request.endpoint == "streams.status" and running:
+            running[0].metrics.streams_refused.labels(error.code).inc()
         response = jsonify(error=error.code, message=error.message)
         response.status_code = error.status
         if error.retry_after is not None:

@@ -35,6 +35,7 @@ from service.changes.realtime import RealtimeGeneration
 from service.events.project import ProjectFeed
 from service.feeds.hub import Hub
 from service.maintenance import keep_pruned
+from service.metrics import Metrics
 from service.settings import Settings
 from service.streams.services import Services
 from service.tasks import spawn
@@ -51,6 +52,7 @@ class Pipeline:
     log: ChangeLog
     listener: LogListener
     services: Services
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -61,12 +63,14 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
             settings.supabase_url, settings.secret_key, AsyncClientOptions(httpx_client=http)
         )
         log = ChangeLog(supabase)
-        hub = Hub(log, FEEDS, settings.linger_seconds, settings.outbox_bytes)
+        metrics = Metrics()
+        hub = Hub(log, FEEDS, settings.linger_seconds, settings.outbox_bytes, metrics)
         listener = LogListener(
             log,
             hub,
             lambda hearing: RealtimeGeneration(settings.supabase_url, settings.secret_key, hearing),
             random.random,
+            metrics,
             settings.heads_seconds,
         )
         hub.bind(listener)
@@ -79,7 +83,7 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         listener.start()
         pruning = spawn(keep_pruned(log, settings.retention_days, random.random)) if settings.retention_days else None
         try:
-            yield Pipeline(log, listener, services)
+            yield Pipeline(log, listener, services, metrics)
         finally:
             if pruning is not None:
                 pruning.cancel()

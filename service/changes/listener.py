@@ -23,6 +23,7 @@ from service.changes.log import Page
 from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
 from service.changes.sequence import Sequencer
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.metrics import Metrics
 from service.tasks import spawn
 
 HOLE_SECONDS = 0.15
@@ -97,6 +98,7 @@ class _Socket(Hearing):
     async def _run(self) -> None:
         waits = delays(self._listener.random)
         while True:
+            self._listener.metrics.generations.inc()
             generation = self._listener.new_generation(self)
             was_live = False
             try:
@@ -128,8 +130,10 @@ class LogListener:
         sink: Sink,
         new_generation: Callable[[Hearing], Generation],
         random: Callable[[], float],
+        metrics: Metrics,
         heads_seconds: float = 5.0,
     ) -> None:
+        self.metrics = metrics
         self._log = log
         self._sink = sink
         self.new_generation = new_generation
@@ -251,6 +255,7 @@ class LogListener:
             self._sink.changes(follow.key, changes)
         if follow.sequencer is not None and follow.sequencer.has_hole:
             if follow.hole is None:
+                self.metrics.gaps.inc()
                 loop = asyncio.get_running_loop()
                 follow.hole = loop.call_later(HOLE_SECONDS, self._hole_stayed, follow)
         else:
@@ -285,6 +290,7 @@ class LogListener:
             follow.catching_up = None
 
     async def _read_rest(self, follow: _Follow) -> None:
+        self.metrics.catch_ups.inc()
         sequencer = follow.sequencer
         assert sequencer is not None, "a catch-up needs a position"  # noqa: S101 - callers see to it
         waits = delays(self.random)

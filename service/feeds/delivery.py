@@ -1,5 +1,7 @@
 """A change on its way to viewers, together with what it means, encoded once for all of them."""
 
+from datetime import datetime
+
 from service.changes.change import Change, merge
 from service.events.model import Feed
 from service.events.wire import Encoded, encode
@@ -43,6 +45,11 @@ class Delivery:
     def merges(self) -> bool:
         """False when its row is an event of its own, told even if a newer one follows."""
         return self.change.table not in self._feed.append_only
+
+    @property
+    def committed_at(self) -> float:
+        """When the change was committed, in s since the epoch."""
+        return datetime.fromisoformat(self.change.committed_at).timestamp()
 
     def merged(self, newer: "Delivery") -> "Delivery":
         return Delivery(merge(self.change, newer.change), self._feed, max(self.size, newer.size))

@@ -21,6 +21,7 @@ from service.feeds.delivery import Delivery
 from service.feeds.outbox import Outbox
 from service.feeds.ring import Ring
 from service.feeds.viewer import Viewer
+from service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class History:
 class Topic:
     """One followed key. ``feed`` says what its changes mean."""
 
-    def __init__(self, key: FeedKey, feed: Feed, head: int, outbox_bytes: int) -> None:
+    def __init__(self, key: FeedKey, feed: Feed, head: int, outbox_bytes: int, metrics: Metrics) -> None:
         self.key = key
         self.feed = feed
         self.ring = Ring(head)
@@ -67,6 +68,7 @@ class Topic:
         self.linger: asyncio.TimerHandle | None = None
         self.loading: list[tuple[int, asyncio.Task[History | None]]] = []
         self._outbox_bytes = outbox_bytes
+        self._metrics = metrics
         self._flushed_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
 
@@ -81,6 +83,8 @@ class Topic:
     def publish(self, changes: Sequence[Change]) -> None:
         for change in changes:
             delivery = self.deliver(change)
+            for message in delivery.messages:
+                self._metrics.events.labels(message.type).inc()
             self.ring.append(delivery)
             for viewer in self.viewers:
                 viewer.put(delivery)
@@ -124,8 +128,11 @@ class Topic:
 class Hub:
     """All topics; the listener's sink."""
 
-    def __init__(self, log: SnapshotLog, feeds: Mapping[str, Feed], linger_seconds: float, outbox_bytes: int) -> None:
+    def __init__(
+        self, log: SnapshotLog, feeds: Mapping[str, Feed], linger_seconds: float, outbox_bytes: int, metrics: Metrics
+    ) -> None:
         self.feeds = feeds
+        self.metrics = metrics
         self._log = log
         self._linger_seconds = linger_seconds
         self._outbox_bytes = outbox_bytes
@@ -163,15 +170,25 @@ class Hub:
         try:
             assert self._listener is not None, "bind() comes first"  # noqa: S101 - the composition root does
             head = await self._listener.follow(key)
-            topic = self._topics[key] = Topic(key, self.feeds[key.feed], head, self._outbox_bytes)
+            topic = self._topics[key] = Topic(key, self.feeds[key.feed], head, self._outbox_bytes, self.metrics)
             topic.live = self._listener.is_key_live(key)
             await self._listener.wait_live(key, patience)
             return topic
         finally:
             del self._opening[key]
 
+    def attach(self, topic: Topic, cursor: int | None) -> Viewer:
+        """Registers a viewer; whoever calls it calls :meth:`detach` in the end."""
+        self.metrics.streams_open.labels(topic.feed.name).inc()
+        return topic.attach(cursor)
+
     def detach(self, topic: Topic, viewer: Viewer) -> None:
-        topic.viewers.discard(viewer)
+        if viewer not in topic.viewers:
+            return
+        topic.viewers.remove(viewer)
+        self.metrics.streams_open.labels(topic.feed.name).dec()
+        self.metrics.streams_ended.labels(viewer.ending.value[0] if viewer.ending else "gone").inc()
+        self.metrics.conflated.inc(viewer.outbox.conflated)
         self._linger(topic)
         self._note_empty()
 
@@ -225,15 +242,18 @@ class Hub:
     async def _read(self, topic: Topic, cursor: int) -> History | None:
         recent = topic.ring.since(cursor)
         if recent is not None:
+            self.metrics.replays.labels("ring").inc()
             return History(cursor, topic.ring.head, recent)
         for start, loading in topic.loading:
             if start <= cursor:
                 history = await asyncio.shield(loading)
                 # a cursor that is ahead of that reading is the database's to judge
                 if history is not None and cursor <= history.head:
+                    self.metrics.replays.labels("shared").inc()
                     later = [item for item in history.deliveries if item.change.revision > cursor]
                     return History(cursor, history.head, later)
                 break
+        self.metrics.replays.labels("database").inc()
         return await self._load_once(topic, cursor)
 
     async def _load_once(self, topic: Topic, cursor: int) -> History | None:
@@ -279,7 +299,7 @@ class Hub:
 
     async def read_since(self, key: FeedKey, cursor: int) -> History | None:
         """As :meth:`history`, up to the database's head at the time of the call."""
-        return await self._load(Topic(key, self.feeds[key.feed], cursor, self._outbox_bytes), cursor)
+        return await self._load(Topic(key, self.feeds[key.feed], cursor, self._outbox_bytes, self.metrics), cursor)
 
     # The end
 

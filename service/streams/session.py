@@ -54,10 +54,11 @@ class Session:
         self._request = request
         self._keepalive_seconds = keepalive_seconds
         self._random = random
+        self._newest: Delivery | None = None
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        viewer = self._topic.attach(self._request.cursor)
+        viewer = self._hub.attach(self._topic, self._request.cursor)
         try:
             yield self._opening(viewer)
             try:
@@ -66,6 +67,7 @@ class Session:
             except (DatabaseUnavailable, DatabaseRefused) as error:
                 logger.warning("a stream of %s %s could not start: %s", *self._topic.key, error)
                 yield self._frame(Error(code="upstream_unavailable", message="The database can't be asked."))
+                viewer.end(Ending.ERROR)
                 yield self._frame(Ending.ERROR.message)
                 return
             async for chunk in self._live(viewer):
@@ -111,8 +113,9 @@ class Session:
             if viewer.reset is not None:
                 async for chunk in self._reset(viewer):
                     yield chunk
-            elif chunk := self._news(viewer):
-                yield chunk
+            elif deliveries := self._news(viewer):
+                yield deliveries
+                self._observe_lag()
             elif viewer.ending is not None:
                 yield self._frame(viewer.ending.message)
                 return
@@ -135,10 +138,17 @@ class Session:
         if viewer.live is not None:
             news = self._frame(viewer.live)
             viewer.live = None
-        return news + self._delivered(viewer.outbox.take())
+        deliveries = viewer.outbox.take()
+        self._newest = deliveries[-1] if deliveries else None
+        return news + self._delivered(deliveries)
+
+    def _observe_lag(self) -> None:
+        if self._newest is not None:
+            self._hub.metrics.lag.observe(max(0.0, time.time() - self._newest.committed_at))
 
     async def _reset(self, viewer: Viewer) -> AsyncIterator[bytes]:
         """Tells the reset and what is there instead, as soon as the database can be asked."""
+        self._hub.metrics.resets.inc()
         reset, viewer.reset = viewer.reset, None
         if reset is None:
             return
@@ -174,6 +184,7 @@ class Session:
                 self._passed_over = None
             else:
                 self._passed_over = revision
+        self._hub.metrics.deliveries.labels(self._topic.feed.name).inc(len(chunk))
         return b"".join(chunk)
 
     def _frame(self, message: Message, revision: int | None = None) -> bytes:

@@ -14,7 +14,7 @@ async def test_a_commit_reaches_a_viewers_outbox(stack: StackFacts, project: Pro
         hub = running.services.hub
         topic = await hub.topic(FeedKey("project", project.id), patience=5)
         assert topic.live
-        viewer = topic.attach(None)
+        viewer = hub.attach(topic, None)
         source = project.source()
         await viewer.wait(asyncio.get_running_loop().time() + 60)
         [delivery] = viewer.outbox.take()

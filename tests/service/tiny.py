@@ -8,6 +8,8 @@ from service.changes.change import Change, Op
 from service.events.model import Message, SnapshotQuery, WireModel
 from service.feeds.delivery import Delivery
 
+AT = "2026-11-21T12:00:00+00:00"
+
 
 class Told(Message):
     type: str
@@ -40,7 +42,7 @@ class TinyFeed:
 def make_change(revision: int, op: Op = "U", row_id: str = "a", table: str = "rows", prev: int | None = None) -> Change:
     row = None if op == "D" else {"id": row_id, "value": revision}
     before = revision - 1 if prev is None else prev
-    return Change(revision, before, table, row_id, op, frozenset("v" if op == "U" else ""), row, "")
+    return Change(revision, before, table, row_id, op, frozenset("v" if op == "U" else ""), row, AT)
 
 
 def make_delivery(

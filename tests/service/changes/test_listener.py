@@ -9,6 +9,7 @@ from service.changes.change import FeedKey
 from service.changes.listener import LogListener
 from service.changes.realtime import CHANNELS_PER_SOCKET
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.metrics import Metrics
 from tests.service.fakes import KEY, FakeLog, Generations, Heard, until
 from tests.service.tiny import make_change
 
@@ -21,8 +22,9 @@ class Bench:
     def __init__(self, heads_seconds: float) -> None:
         self.log = FakeLog(floor=START)
         self.heard = Heard()
+        self.metrics = Metrics()
         self.generations = Generations()
-        self.listener = LogListener(self.log, self.heard, self.generations, lambda: 0.0, heads_seconds)
+        self.listener = LogListener(self.log, self.heard, self.generations, lambda: 0.0, self.metrics, heads_seconds)
 
     async def followed(self) -> None:
         """Follows KEY, joined, ready and caught up."""

@@ -11,6 +11,7 @@ from service.errors import DatabaseUnavailable
 from service.events.endings import Ending
 from service.feeds import hub as hubs
 from service.feeds.hub import Hub, Topic
+from service.metrics import Metrics
 from tests.service.fakes import KEY, FakeLog, until
 from tests.service.tiny import TinyFeed, make_change, told
 
@@ -45,7 +46,7 @@ class Bench:
     def __init__(self, linger_seconds: float = 60) -> None:
         self.log = FakeLog(floor=START)
         self.listener = FakeListener(self.log)
-        self.hub = Hub(self.log, {"tiny": TinyFeed()}, linger_seconds, outbox_bytes=1 << 20)
+        self.hub = Hub(self.log, {"tiny": TinyFeed()}, linger_seconds, outbox_bytes=1 << 20, metrics=Metrics())
         self.hub.bind(self.listener)
 
     def commit(self, *revisions: int) -> None:
@@ -95,9 +96,9 @@ async def test_a_failed_opening_is_tried_again_by_the_next(bench: Bench) -> None
 
 async def test_changes_reach_every_viewer_from_its_cursor_on(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
-    first = topic.attach(None)
+    first = bench.hub.attach(topic, None)
     bench.commit(101)
-    second = topic.attach(None)
+    second = bench.hub.attach(topic, None)
     bench.commit(102)
     assert told(first.outbox.take()) == ["new r101=101", "new r102=102"]
     assert told(second.outbox.take()) == ["new r102=102"]
@@ -107,7 +108,7 @@ async def test_a_row_that_cannot_be_translated_is_skipped_and_said(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = await bench.hub.topic(KEY)
-    viewer = topic.attach(None)
+    viewer = bench.hub.attach(topic, None)
     broken = replace(make_change(101, "I", "bad"), row={"id": "bad"})
     bench.hub.changes(KEY, [bench.log.append(broken)])
     bench.commit(102)
@@ -122,7 +123,7 @@ async def test_changes_of_a_topic_nobody_has_opened_are_nobodys(bench: Bench) ->
 
 async def test_an_idle_topic_wakes_its_viewers_at_once_and_a_busy_one_once_a_tick(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
-    viewer = topic.attach(None)
+    viewer = bench.hub.attach(topic, None)
     far = asyncio.get_running_loop().time() + 1e9
     waiting = asyncio.ensure_future(viewer.wait(far))
     await asyncio.sleep(0)
@@ -195,7 +196,7 @@ async def test_a_cursor_ahead_of_this_process_is_the_databases_to_judge(bench: B
     topic = await bench.hub.topic(KEY)
     bench.elsewhere(101, 102)  # told to another process already
     assert await bench.history(topic, 101) == [102]
-    viewer = topic.attach(101)
+    viewer = bench.hub.attach(topic, 101)
     for change in bench.log.changes:
         bench.hub.changes(KEY, [change])
     assert told(viewer.outbox.take()) == ["new r102=102"]
@@ -227,7 +228,7 @@ async def test_a_failing_replay_fails_for_those_who_wait_and_not_for_the_next(be
 
 async def test_news_of_the_upstream_reach_every_viewer_once(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
-    viewer = topic.attach(None)
+    viewer = bench.hub.attach(topic, None)
     bench.hub.live(KEY, True, "subscribed")
     assert viewer.live is None  # it was live already
     bench.hub.live(KEY, False, "cut")
@@ -238,7 +239,7 @@ async def test_news_of_the_upstream_reach_every_viewer_once(bench: Bench) -> Non
 async def test_a_loss_resets_every_viewer_and_the_ring(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
     bench.commit(101)
-    viewer = topic.attach(None)
+    viewer = bench.hub.attach(topic, None)
     bench.hub.lost(KEY, 500, "pruned")
     assert viewer.reset is not None
     assert (topic.ring.floor, topic.ring.head) == (500, 500)
@@ -247,7 +248,7 @@ async def test_a_loss_resets_every_viewer_and_the_ring(bench: Bench) -> None:
 async def test_a_topic_lingers_and_is_given_up_when_nobody_comes_back() -> None:
     bench = Bench(linger_seconds=0.01)
     topic = await bench.hub.topic(KEY)
-    viewer = topic.attach(None)
+    viewer = bench.hub.attach(topic, None)
     bench.hub.detach(topic, viewer)
     await until(lambda: bench.listener.unfollowed == [KEY])
     assert await bench.hub.topic(KEY) is not topic
@@ -257,7 +258,7 @@ async def test_a_topic_lingers_and_is_given_up_when_nobody_comes_back() -> None:
 async def test_a_topic_with_a_viewer_is_kept() -> None:
     bench = Bench(linger_seconds=0.0)
     topic = await bench.hub.topic(KEY)
-    viewer = topic.attach(None)
+    viewer = bench.hub.attach(topic, None)
     await asyncio.sleep(0.01)
     assert bench.listener.unfollowed == []
     bench.hub.detach(topic, viewer)
@@ -267,7 +268,7 @@ async def test_a_topic_with_a_viewer_is_kept() -> None:
 
 async def test_draining_ends_every_stream_and_returns_when_the_last_has_gone(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
-    viewers = [topic.attach(None) for _ in range(2)]
+    viewers = [bench.hub.attach(topic, None) for _ in range(2)]
     draining = asyncio.ensure_future(bench.hub.drain(60))
     await asyncio.sleep(0)
     assert [viewer.ending for viewer in viewers] == [Ending.SHUTDOWN, Ending.SHUTDOWN]
@@ -280,7 +281,7 @@ async def test_draining_ends_every_stream_and_returns_when_the_last_has_gone(ben
 
 async def test_draining_gives_up_on_those_who_never_read(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
-    topic.attach(None)
+    bench.hub.attach(topic, None)
     await bench.hub.drain(0.01)
     assert bench.hub.viewers == 1
 

@@ -1,0 +1,43 @@
+"""What operators can measure, as Prometheus metrics. Each pipeline has a registry of its own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """All metrics of one service process. Names and labels are part of the operators' interface."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.streams_open = Gauge("rowcast_streams_open", "Open streams.", ["feed"], registry=registry)
+        self.streams_refused = Counter(
+            "rowcast_streams_refused", "Streams refused before they began.", ["reason"], registry=registry
+        )
+        self.streams_ended = Counter("rowcast_streams_ended", "Streams that have ended.", ["reason"], registry=registry)
+        self.events = Counter("rowcast_events", "Messages translated from changes.", ["type"], registry=registry)
+        self.deliveries = Counter("rowcast_deliveries", "Messages written to streams.", ["feed"], registry=registry)
+        self.conflated = Counter(
+            "rowcast_conflated", "Changes merged into a newer one of the same row for a slow reader.", registry=registry
+        )
+        self.gaps = Counter(
+            "rowcast_gaps_found", "Changes that came before the one that precedes them.", registry=registry
+        )
+        self.catch_ups = Counter("rowcast_catch_ups", "Readings of what a followed key missed.", registry=registry)
+        self.generations = Counter(
+            "rowcast_upstream_generations", "Realtime connections that were opened, or tried.", registry=registry
+        )
+        self.replays = Counter(
+            "rowcast_resume_replays", "Streams resumed, by where the past came from.", ["source"], registry=registry
+        )
+        self.resets = Counter("rowcast_resets", "Streams that were told a reset.", registry=registry)
+        self.lag = Histogram(
+            "rowcast_lag_seconds",
+            "From a change's commit to its frame being written (the newest of each write).",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
