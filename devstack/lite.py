@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from devstack.errors import DevstackError
 from devstack.leftovers import mark
 
 NODE_MAJOR = 20
+SERVING_ROLE = "supabase_lite"
 START_SECONDS = 30
 STOP_SECONDS = 5
 PACKAGES = Path(__file__).parent / "node_modules"
@@ -80,11 +82,14 @@ class Lite:
         self._mark = mark("lite", directory)
         self.log = directory.resolve() / "lite.log"
 
-    def configure(self) -> None:
-        """Writes Lite's configuration, readable by its owner alone (it holds the keys)."""
+    def configure(self, role: str = "postgres") -> None:
+        """Writes Lite's configuration, readable by its owner alone (it holds the keys).
+
+        ``role`` is who it is in the database: the superuser to migrate, SERVING_ROLE to serve (see lite_role.sql).
+        """
         config: dict[str, dict[str, object]] = {
             "api": {"port": self.port},
-            "db": {"driver": "postgres", "url": self._database_url},
+            "db": {"driver": "postgres", "url": str(URL(self._database_url).with_user(role))},
             "db.seed": {"sql_paths": []},
             "auth": {
                 "enabled": True,

@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 import psycopg
+from psycopg import sql
 
 from devstack import gateway, state
 from devstack.errors import DevstackError
 from devstack.leftovers import mark, stop_leftovers
-from devstack.lite import Lite, program
+from devstack.lite import SERVING_ROLE, Lite, program
 from devstack.postgres import Postgres
 from devstack.realtime.server import StandIn, routes
 
@@ -50,6 +51,7 @@ class Project:
 
 
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sql"
+LITE_ROLE = Path(__file__).parent / "lite_role.sql"
 
 
 def run_script(database_url: str, script: Path) -> None:
@@ -156,6 +158,11 @@ class Devstack:
             run_script(self.database_url, self._project.seed)
         self.state.prepared = True
         self.directory.save(self.state)
+        run_script(self.database_url, LITE_ROLE)
+        with psycopg.connect(self.database_url, autocommit=True) as database:
+            role, password = sql.Identifier(SERVING_ROLE), sql.Literal(self.state.database_password)
+            database.execute(sql.SQL("alter role {} password {}").format(role, password))
+        self.lite.configure(SERVING_ROLE)
         await self.lite.start()
         self.stand_in = await self._stack.enter_async_context(
             StandIn(self.database_url, keys.jwt_secret, keys.publishable, keys.secret)
