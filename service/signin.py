@@ -1,10 +1,11 @@
 """Access tokens for ``rowcast watch``: one that was given, or the demo user's, signed in anew when it is due."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 
+from service.addresses import base_address
 from service.errors import RowcastServiceError
 
 RENEW_SECONDS = 60.0
@@ -16,19 +17,26 @@ class SignInError(RowcastServiceError):
 
 
 class TokenSource:
-    """``environment`` names the project (SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY) and the user (ROWCAST_DEMO_…)."""
+    """``environment`` names the project (SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY) and the user (ROWCAST_DEMO_…).
 
-    def __init__(self, environment: Mapping[str, str], given: str | None) -> None:
+    A token that is ``given`` is used as it is. ``now`` gives s since the epoch.
+    """
+
+    def __init__(self, environment: Mapping[str, str], given: str | None, now: Callable[[], float] = time.time) -> None:
         self._environment = environment
         self._given = given
+        self._now = now
         self._token = ""
-        self._renew_at = 0.0
+        self._renew_at = float("-inf")
 
     async def get(self) -> str:
-        """A token valid for a while. Raises :class:`SignInError`, or httpx.HTTPError when Auth can't be reached."""
+        """A token valid for a while.
+
+        Raises :class:`SignInError`, or httpx.HTTPError when Auth can't be asked and trying again may help.
+        """
         if self._given:
-            return self._given
-        if time.time() >= self._renew_at:
+            return _copied_whole("The access token", self._given)
+        if self._now() >= self._renew_at:
             await self._sign_in()
         return self._token
 
@@ -36,16 +44,34 @@ class TokenSource:
         names = ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "ROWCAST_DEMO_EMAIL", "ROWCAST_DEMO_PASSWORD")
         if missing := [name for name in names if not self._environment.get(name)]:
             raise SignInError(f"Set ROWCAST_TOKEN to an access token, or {', '.join(missing)} to sign in with.")
-        url, key, email, password = (self._environment[name] for name in names)
+        address, key, email, password = (self._environment[name] for name in names)
+        try:
+            url = base_address(address)
+        except ValueError as error:
+            raise SignInError(f"SUPABASE_URL {error}.") from None
+        key = _copied_whole("SUPABASE_PUBLISHABLE_KEY", key)
         async with httpx.AsyncClient(timeout=10.0) as client:
             answer = await client.post(
-                f"{url.rstrip('/')}/auth/v1/token",
+                f"{url}/auth/v1/token",
                 params={"grant_type": "password"},
                 headers={"apikey": key},
                 json={"email": email, "password": password},
             )
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+            answer.raise_for_status()
         if answer.status_code != httpx.codes.OK:
             raise SignInError(f"{email} could not sign in ({answer.status_code}): {answer.text[:200]}")
-        granted = answer.json()
-        self._token = granted["access_token"]
-        self._renew_at = time.time() + float(granted["expires_in"]) - RENEW_SECONDS
+        try:
+            granted = answer.json()
+            token, lifetime = str(granted["access_token"]), float(granted["expires_in"])
+        except (ValueError, KeyError, TypeError):
+            raise SignInError(f"What answers at {url}/auth/v1 is not Supabase Auth.") from None
+        self._token, self._renew_at = token, self._now() + lifetime - RENEW_SECONDS
+
+
+def _copied_whole(name: str, value: str) -> str:
+    """The value as a header can hold it."""
+    value = value.strip()
+    if not value.isascii() or not value.isprintable():
+        raise SignInError(f"{name} holds characters that none has; was it copied whole?")
+    return value

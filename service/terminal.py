@@ -1,4 +1,8 @@
-"""The two faces of ``rowcast watch``: live bars in a terminal, plain lines everywhere else."""
+"""The two faces of ``rowcast watch``: live bars in a terminal, plain lines everywhere else.
+
+Titles, names and messages come from documents and programs of anybody's: they are shown literally, and control
+characters in them, which could steer a terminal, as spaces.
+"""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -6,7 +10,6 @@ from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +30,12 @@ COLOURS = {
     "stopped": "yellow",
     "paused": "yellow",
 }
+CONTROL_CHARACTERS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+
+
+def one_line(text: str) -> str:
+    """``text`` without control characters."""
+    return text.translate(CONTROL_CHARACTERS)
 
 
 def describe(message: dict[str, Any], state: State) -> str | None:
@@ -87,19 +96,19 @@ class PlainView:
     def message(self, message: dict[str, Any], state: State) -> None:
         line = describe(message, state)
         if line:
-            self._write(line)
+            self._write(one_line(line))
 
     def note(self, text: str) -> None:
-        self._write(text)
+        self._write(one_line(text))
 
 
 class LiveView:
     """Bars that move; the last picture stays when watching ends."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)
         self._state = State()
         self._note = ""
+        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)  # which renders at once
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -125,7 +134,7 @@ class LiveView:
         header = Text.assemble(
             ("● live" if state.live else "○ not live", "green" if state.live else "yellow"),
             f"   {len(state.jobs)} jobs   {len(state.sources)} sources   {len(state.proposals)} proposals   ",
-            (self._note, "yellow"),
+            (one_line(self._note), "yellow"),
         )
         return Group(header, Text(), self._jobs(), Text(), self._sources(), Text(), self._proposals())
 
@@ -136,10 +145,8 @@ class LiveView:
             progress = job.get("progress")
             percent = progress["percent"] if progress else None
             bar = ProgressBar(total=100 if percent is not None else None, completed=percent or 0, width=30)
-            table.add_row(
-                escape(job.get("title", "")), coloured(job.get("status", "")), bar,
-                escape(progress_text(progress)) if progress else "",
-            )  # fmt: skip
+            told = literal(progress_text(progress)) if progress else Text()
+            table.add_row(literal(job.get("title", "")), coloured(job.get("status", "")), bar, told)
         return table
 
     def _sources(self) -> Table:
@@ -148,7 +155,7 @@ class LiveView:
         hidden = len(sources) - SHOWN_SOURCES
         for source in sources[-SHOWN_SOURCES:]:
             table.add_row(
-                coloured(source["status"]), escape(source["sourceName"]), escape(source["errorMessage"] or "")
+                coloured(source["status"]), literal(source["sourceName"]), literal(source["errorMessage"] or "")
             )
         if hidden > 0:
             table.add_row("", f"and {hidden} more sources")
@@ -162,7 +169,7 @@ class LiveView:
             confidence = proposal["confidence"]
             table.add_row(
                 "" if confidence is None else f"{confidence:.0%}",
-                escape(proposal["title"]),
+                literal(proposal["title"]),
                 coloured(proposal["status"]),
             )
         if hidden > 0:
@@ -170,6 +177,10 @@ class LiveView:
         return table
 
 
-def coloured(status: str) -> str:
-    colour = COLOURS.get(status)
-    return f"[{colour}]{status}[/]" if colour else status
+def literal(text: str) -> Text:
+    """Not a plain string, in which rich would see markup and emoji codes."""
+    return Text(one_line(text))
+
+
+def coloured(status: str) -> Text:
+    return Text(status, style=COLOURS.get(status, ""))

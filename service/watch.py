@@ -6,47 +6,56 @@ It does what any page should: reduces messages to a state, remembers the last ev
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import httpx
 import httpx_sse
 
+from service.addresses import base_address
 from service.backoff import delays
 from service.errors import RowcastServiceError
 
 READ_SECONDS = 60.0
 """Longer than the service's keepalive: silence beyond it means a dead connection."""
+RETRY_LIMIT_SECONDS = 300.0
+"""The longest that a Retry-After is waited for."""
 TERMINAL = frozenset({"completed", "failed", "stopped"})
+
+Rows = dict[str, dict[str, Any]]
 
 
 class WatchError(RowcastServiceError):
     """Watching can't go on; trying again would not help."""
 
 
+class _Busy(Exception):
+    """The service asks to come back later, in ``seconds`` at the earliest."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
 @dataclass
 class State:
     """The reduced state: rows by id, as the wire tells them."""
 
-    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: Rows = field(default_factory=dict)
+    jobs: Rows = field(default_factory=dict)
+    proposals: Rows = field(default_factory=dict)
     live: bool = False
+    _arriving: tuple[Rows, Rows, Rows] = field(default_factory=lambda: ({}, {}, {}), repr=False, compare=False)
 
     def apply(self, message: dict[str, Any]) -> None:
         """Takes one message of the project feed in; a type it does not know changes nothing."""
         match message["type"]:
             case "connected" | "live":
                 self.live = message["live"]
-            case "reset":
-                self.sources, self.jobs, self.proposals = {}, {}, {}
             case "snapshot":
-                if message["part"] == 1:
-                    self.sources, self.jobs, self.proposals = {}, {}, {}
-                self.sources |= {row["sourceId"]: row for row in message["sources"]}
-                self.jobs |= {row["jobId"]: row for row in message["jobs"]}
-                self.proposals |= {row["proposalId"]: row for row in message["proposals"]}
+                self._snapshot(message)
             case "status_update":
                 self.sources[message["sourceId"]] = message
             case "source_deleted":
@@ -62,10 +71,21 @@ class State:
             case "proposal_deleted":
                 self.proposals.pop(message["proposalId"], None)
 
+    def _snapshot(self, message: dict[str, Any]) -> None:
+        """Replaces everything once the last part is there: the state is never half a snapshot."""
+        if message["part"] == 1:
+            self._arriving = {}, {}, {}
+        sources, jobs, proposals = self._arriving
+        sources |= {row["sourceId"]: row for row in message["sources"]}
+        jobs |= {row["jobId"]: row for row in message["jobs"]}
+        proposals |= {row["proposalId"]: row for row in message["proposals"]}
+        if message["last"]:
+            self.sources, self.jobs, self.proposals = self._arriving
+
     @property
     def is_idle(self) -> bool:
-        """True when there are jobs and all of them have ended."""
-        return bool(self.jobs) and all(job.get("status") in TERMINAL for job in self.jobs.values())
+        """True when no job has yet to end."""
+        return all(job.get("status") in TERMINAL for job in self.jobs.values())
 
 
 class View(Protocol):
@@ -76,29 +96,55 @@ class View(Protocol):
 
 
 class Stream:
-    """A project's stream, reconnecting for ever. ``get_token`` is asked at every connect."""
+    """A project's stream, reconnecting for ever. ``get_token`` is asked at every connect.
 
-    def __init__(self, url: str, project: str, get_token: Callable[[], Awaitable[str]], view: View) -> None:
-        self._url = f"{url.rstrip('/')}/api/projects/{project}/status"
+    Raises :class:`WatchError` when ``url`` is no address.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        project: str,
+        get_token: Callable[[], Awaitable[str]],
+        view: View,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        try:
+            self._url = f"{base_address(url)}/api/projects/{project}/status"
+        except ValueError as error:
+            raise WatchError(f"The service's address {error}, not {url!r}.") from None
         self._get_token = get_token
         self._view = view
+        self._sleep = sleep
         self._last_id = ""
         self._waits = delays(random.random)
 
-    async def messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Messages in order; a snapshot comes first. Raises :class:`WatchError`."""
+    async def messages(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Messages in order; a snapshot comes first.
+
+        Raises :class:`WatchError`, after a stream_end that allows no return too, and what ``get_token`` raises but for
+        httpx.HTTPError.
+        """
         async with httpx.AsyncClient(timeout=httpx.Timeout(10.0, read=READ_SECONDS)) as client:
             while True:
+                asked_to_wait = 0.0
                 try:
-                    async for message in self._one_connection(client):
-                        yield message
-                        if message["type"] == "stream_end" and not message["reconnect"]:
-                            return
+                    async with aclosing(self._one_connection(client)) as messages:
+                        async for message in messages:
+                            yield message
+                            if message["type"] == "stream_end":
+                                if not message["reconnect"]:
+                                    raise WatchError(f"The service ended the stream: {message['reason']}.")
+                                break
+                except _Busy as busy:
+                    self._view.note(f"{busy}, trying again")
+                    asked_to_wait = busy.seconds
                 except httpx.HTTPError as error:
-                    self._view.note(f"connection lost ({type(error).__name__}), coming back")
-                await asyncio.sleep(next(self._waits))
+                    why = str(error).partition("\n")[0] or type(error).__name__
+                    self._view.note(f"no connection ({why}), trying again")
+                await self._sleep(max(asked_to_wait, next(self._waits)))
 
-    async def _one_connection(self, client: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
+    async def _one_connection(self, client: httpx.AsyncClient) -> AsyncGenerator[dict[str, Any], None]:
         headers = {"Authorization": f"Bearer {await self._get_token()}"}
         if self._last_id:
             headers["Last-Event-ID"] = self._last_id
@@ -107,34 +153,46 @@ class Stream:
         ) as source:
             if source.response.status_code != httpx.codes.OK:
                 await source.response.aread()
-                refuse(source.response)
-                return
-            async for event in source.aiter_sse():
-                self._waits = delays(random.random)
-                self._last_id = event.id
-                if event.data:
-                    yield json.loads(event.data)
+                _refuse(source.response)
+            self._waits = delays(random.random)
+            try:
+                async with aclosing(source.aiter_sse()) as events:
+                    async for event in events:
+                        if event.retry is not None:
+                            self._waits = delays(random.random, max(event.retry, 200) / 1000)
+                        # A connection's first events may have none: what an earlier connection brought still holds.
+                        self._last_id = event.id or self._last_id
+                        if event.data:
+                            yield json.loads(event.data)
+            except (httpx_sse.SSEError, json.JSONDecodeError) as error:
+                raise WatchError(f"{self._url} is no stream of rowcast's: {error}") from None
 
 
-def refuse(response: httpx.Response) -> None:
-    """Raises :class:`WatchError` for an answer that will not change by asking again."""
-    if response.status_code in (429, 503):
-        return
+def _refuse(response: httpx.Response) -> NoReturn:
+    """Raises :class:`_Busy` for an answer that may change by asking again, else :class:`WatchError`."""
     try:
         message = response.json()["message"]
     except (ValueError, KeyError, TypeError):
-        message = response.text[:200]
+        message = response.text[:200] or response.reason_phrase
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+        told = response.headers.get("Retry-After", "")
+        seconds = float(told) if told.isascii() and told.isdigit() else 0.0
+        raise _Busy(f"the service answers {response.status_code}: {message}", min(seconds, RETRY_LIMIT_SECONDS))
     raise WatchError(f"The service refused ({response.status_code}): {message}")
 
 
 async def watch(stream: Stream, view: View, *, until_done: bool) -> State:
-    """Shows the stream until it ends; with ``until_done``, until every job seen has ended after at least one ran."""
+    """Shows the stream for ever; with ``until_done``, until every job seen has ended after at least one ran.
+
+    Raises what :meth:`Stream.messages` raises.
+    """
     state = State()
     seen_running = False
-    async for message in stream.messages():
-        state.apply(message)
-        view.message(message, state)
-        seen_running = seen_running or (not state.is_idle and bool(state.jobs))
-        if until_done and seen_running and state.is_idle:
-            break
+    async with aclosing(stream.messages()) as messages:
+        async for message in messages:
+            state.apply(message)
+            view.message(message, state)
+            seen_running = seen_running or not state.is_idle
+            if until_done and seen_running and state.is_idle:
+                break
     return state
