@@ -27,8 +27,8 @@ def environment(stack: Devstack) -> dict[str, str]:
     }
 
 
-async def run(directory: Path, project: Path, ports: dict[str, int]) -> None:
-    async with Devstack(directory, project, ports) as stack:
+async def run(directory: Path, project: Path, ports: dict[str, int], *, faults: bool) -> None:
+    async with Devstack(directory, project, ports, faults=faults) as stack:
         if stack.leftovers:
             sys.stderr.write(f"Cleaned up after a crash: {', '.join(stack.leftovers)}.\n")
         for name, value in environment(stack).items():
@@ -42,12 +42,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m devstack", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=Path(".rowcast"))
     parser.add_argument("--project-dir", type=Path, default=Path.cwd(), help="the directory that has supabase/")
+    parser.add_argument("--faults", action="store_true", help="let Realtime be made to fail (see docs/devstack.md)")
     for name in ("gateway", "database", "studio"):
         parser.add_argument(f"--{name}-port", type=int)
     arguments = vars(parser.parse_args())
     ports = {name: port for name in ("gateway", "database", "studio") if (port := arguments[f"{name}_port"])}
     try:
-        asyncio.run(until_signalled(run(arguments["data_dir"], arguments["project_dir"], ports)))
+        directory, project, faults = arguments["data_dir"], arguments["project_dir"], arguments["faults"]
+        asyncio.run(until_signalled(run(directory, project, ports, faults=faults)))
     except (DevstackError, OSError) as error:
         sys.exit(f"devstack: {error}")
 

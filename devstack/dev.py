@@ -38,6 +38,7 @@ class Options:
     project: Path
     ports: dict[str, int]
     ready_fd: int | None = None
+    faults: bool = False
 
 
 async def run(options: Options, say: Callable[[str], None]) -> None:
@@ -48,7 +49,9 @@ async def run(options: Options, say: Callable[[str], None]) -> None:
 
 async def _run(options: Options, say: Callable[[str], None]) -> None:
     began = time.monotonic()
-    async with Devstack(options.directory, options.project, options.ports, also=("service",)) as stack:
+    async with Devstack(
+        options.directory, options.project, options.ports, also=("service",), faults=options.faults
+    ) as stack:
         if stack.leftovers:
             say(f"Cleaned up after a crash: {', '.join(stack.leftovers)}.")
         await ensure_demo_user(stack)
@@ -176,6 +179,7 @@ def detach(options: Options) -> str:
     command = [sys.executable, "-m", "service.cli", "dev", f"--data-dir={options.directory}"]
     command += [f"--project-dir={options.project}", f"--ready-fd={writer}"]
     command += [f"--{name}-port={port}" for name, port in options.ports.items()]
+    command += ["--faults"] * options.faults
     with log_file.open("w") as log:
         process = subprocess.Popen(
             command, pass_fds=[writer], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -25,6 +25,8 @@ from devstack.errors import DevstackError
 from devstack.leftovers import mark, stop_leftovers
 from devstack.lite import SERVING_ROLE, Lite, program
 from devstack.postgres import Postgres
+from devstack.realtime.control import control_routes
+from devstack.realtime.faults import Faults
 from devstack.realtime.server import StandIn, routes
 
 
@@ -87,16 +89,24 @@ class Devstack:
     """A running devstack; see the module for its life.
 
     ``ports`` pins ports by name (gateway, database, studio, and those of ``also``: programs that the caller will
-    start beside the devstack's own parts, each on a port of its own).
+    start beside the devstack's own parts, each on a port of its own). With ``faults``, Realtime can be made to fail
+    through its control endpoint.
     """
 
     def __init__(
-        self, directory: Path, project: Path, ports: dict[str, int] | None = None, also: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        project: Path,
+        ports: dict[str, int] | None = None,
+        also: tuple[str, ...] = (),
+        *,
+        faults: bool = False,
     ) -> None:
         self.directory = state.DataDirectory(directory)
         self._project = Project(project)
         self._asked_ports = ports or {}
         self._names = (*state.PARTS, *also)
+        self._faults = Faults() if faults else None
         self._stack = contextlib.AsyncExitStack()
         self.leftovers: list[str] = []
         self.is_new = False
@@ -165,11 +175,11 @@ class Devstack:
         self.lite.configure(SERVING_ROLE)
         await self.lite.start()
         self.stand_in = await self._stack.enter_async_context(
-            StandIn(self.database_url, keys.jwt_secret, keys.publishable, keys.secret)
+            StandIn(self.database_url, keys.jwt_secret, keys.publishable, keys.secret, faults=self._faults)
         )
-        await self._stack.enter_async_context(
-            gateway.serve(ports["gateway"], self.lite.url, keys, routes(self.stand_in))
-        )
+        realtime = [*routes(self.stand_in), *control_routes(self.stand_in)]
+        await self._stack.enter_async_context(gateway.serve(ports["gateway"], self.lite.url, keys, realtime))
+        self._stack.push_async_callback(self.stand_in.stop_serving)  # the gateway would wait for open sockets
 
     def mark(self, name: str) -> dict[str, str]:
         """The environment that makes a process the caller starts a part of the stack: a crash's leftover is found."""
@@ -177,7 +187,7 @@ class Devstack:
 
     async def watch(self, *beside: Coroutine[None, None, NoReturn]) -> NoReturn:
         """Raises what a part of the stack, or of ``beside``, raises when it dies."""
-        watches = [asyncio.ensure_future(watch) for watch in (self._lite_ended(), *beside)]
+        watches = [asyncio.ensure_future(watch) for watch in (self._lite_ended(), self._realtime_died(), *beside)]
         try:
             ended, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -188,6 +198,12 @@ class Devstack:
     async def _lite_ended(self) -> NoReturn:
         status = await self.lite.wait()
         raise DevstackError(f"Supabase Lite ended by itself (exit status {status}); its log is {self.lite.log}.")
+
+    async def _realtime_died(self) -> NoReturn:
+        try:
+            await self.stand_in.died()
+        except RuntimeError as error:
+            raise DevstackError(str(error)) from error
 
 
 def reset(directory: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from devstack.realtime.fault_spec import ABORTED, CHANGES
+from devstack.realtime.faulty import FaultyWire
 from devstack.realtime.protocol import (
     Action,
     Channel,
@@ -34,10 +36,12 @@ class _Subscriber:
 
     def __init__(self, connection: Connection, channel: Channel) -> None:
         self._connection = connection
+        self._channel = channel
         self._before, self._after = change_frame(connection.version, channel.topic)
 
     def deliver(self, data: str, ids: str) -> None:
-        self._connection.send(f'{self._before}{{"data":{data},"ids":{ids}}}{self._after}')
+        frame = f'{self._before}{{"data":{data},"ids":{ids}}}{self._after}'
+        self._connection.emit(self._channel, self._channel.topic, CHANGES, frame)
 
 
 class Connection:
@@ -65,13 +69,23 @@ class Connection:
         self._subscribers: dict[Channel, _Subscriber] = {}
         self._subscribing: dict[Channel, asyncio.Task[None]] = {}
         self._checks: dict[Channel, asyncio.TimerHandle] = {}
+        self._faulty = FaultyWire(stand_in.faults, self.send) if stand_in.faults is not None else None
+        self._closing: asyncio.Task[Any] | None = None
         self._writer = asyncio.create_task(self._write())
+        self._writer.add_done_callback(stand_in.check_ended)
 
     def subscriber(self, channel: Channel) -> _Subscriber:
         known = self._subscribers.get(channel)
         if known is None:
             known = self._subscribers[channel] = _Subscriber(self, channel)
         return known
+
+    def emit(self, channel: Channel | None, topic: str, event: str, frame: str) -> None:
+        """Queue a frame, unless a fault has other plans for it."""
+        if self._faulty is None:
+            self.send(frame)
+        else:
+            self._faulty.send(channel or topic, topic, event, frame)
 
     def send(self, frame: str) -> None:
         """Queue a frame; a client whose queue is full is cut off."""
@@ -87,6 +101,14 @@ class Connection:
         self.queued = 0
         if self._transport is not None:
             self._transport.abort()
+
+    def end(self, code: int) -> None:
+        """Close the socket with a code; with ABORTED, cut the connection."""
+        if code == ABORTED:
+            self.abort()
+        elif self._closing is None:
+            self._closing = asyncio.create_task(self._websocket.close(code=code))
+            self._closing.add_done_callback(self._stand_in.check_ended)
 
     async def answer(self, actions: Iterable[Action]) -> None:
         """Carry out actions, holding the whole connection where they say so."""
@@ -108,10 +130,12 @@ class Connection:
     def _carry_out(self, action: Action) -> None:
         match action:
             case Send(message):
-                self.send(encode(self.version, message))
+                channel = self.socket.channels.get(message.topic)
+                self.emit(channel, message.topic, message.event, encode(self.version, message))
             case Subscribe(channel):
                 self._cancel_subscribing(channel)
                 task = asyncio.create_task(self._stand_in.subscribe(self, action))
+                task.add_done_callback(self._stand_in.check_ended)
                 self._subscribing[channel] = task
             case Unsubscribe(channel):
                 self._forget(channel)
@@ -140,6 +164,8 @@ class Connection:
         self._cancel_subscribing(channel)
         self._stand_in.unsubscribe(self, channel)
         self._subscribers.pop(channel, None)
+        if self._faulty is not None:
+            self._faulty.forget(channel)
 
     async def _write(self) -> None:
         while True:
@@ -158,5 +184,8 @@ class Connection:
         """Forget every channel and stop sending."""
         for channel in {*self._subscribers, *self._subscribing, *self._checks}:
             self._forget(channel)
+        if self._faulty is not None:
+            self._faulty.close()
         self._writer.cancel()
-        await asyncio.gather(self._writer, return_exceptions=True)
+        ending = [self._writer] if self._closing is None else [self._writer, self._closing]
+        await asyncio.wait(ending)

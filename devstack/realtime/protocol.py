@@ -160,8 +160,7 @@ class Socket:
             claims, own = self._claims(token, now)
             bindings = _requested(name, payload)
         except (TokenError, _JoinError) as error:
-            reason = error.on_join if isinstance(error, TokenError) else str(error)
-            return [Hold(JOIN_PENALTY), _reply(message, "error", {"reason": reason}, message.join_ref)]
+            return self.refuse_join(message, error.on_join if isinstance(error, TokenError) else str(error))
         old = self.channels.get(message.topic)
         channel = Channel(message.topic, message.join_ref, own, claims, bindings)
         described = [{"id": binding_id(params), **dict(sorted(params.items()))} for params in bindings]
@@ -172,6 +171,10 @@ class Socket:
         ]
         self.channels[message.topic] = channel
         return actions + self.subscribe(channel)
+
+    def refuse_join(self, message: Message, reason: str, penalty: float = JOIN_PENALTY) -> list[Action]:
+        """Answer a join with an error; the socket stays, and so does an earlier channel of that topic."""
+        return [Hold(penalty), _reply(message, "error", {"reason": reason}, message.join_ref)]
 
     def _leave(self, channel: Channel | None, message: Message) -> list[Action]:
         if channel is None:

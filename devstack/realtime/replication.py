@@ -53,6 +53,8 @@ class Stream:
         self._receive = receive
         self._lost = lost
         self._copy: _Copy | None = None
+        self._not_before = 0.0
+        self._pause = _RETRY_FIRST
         self.live = asyncio.Event()
 
     def pause(self) -> None:
@@ -64,20 +66,27 @@ class Stream:
         if self._copy:
             self._copy.resume()
 
+    def interrupt(self, seconds: float) -> None:
+        """End the connection as if PostgreSQL had, and be live again no sooner than in so many seconds."""
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
+        self.live.clear()
+        if self._copy:
+            self._copy.end(psycopg.OperationalError("interrupted"))
+
     async def run(self) -> None:
         """Stream until cancelled."""
-        pause = _RETRY_FIRST
         while True:
+            await asyncio.sleep(self._not_before - time.monotonic())
             try:
                 await self._once()
             except psycopg.Error as error:
                 logger.warning("replication stream ended: %s", str(error).strip())
-            if self.live.is_set():
-                self.live.clear()
-                self._lost()
-                pause = _RETRY_FIRST
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            pause = min(pause * 2, _RETRY_LIMIT)
+            await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            self._pause = min(self._pause * 2, _RETRY_LIMIT)
+
+    def _started(self) -> None:
+        self._pause = _RETRY_FIRST
+        self.live.set()
 
     async def _once(self) -> None:
         connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
@@ -90,9 +99,13 @@ class Stream:
                 pq.Escaping(connection.pgconn).escape_identifier(self._publication.encode())
             )
             start = f"START_REPLICATION SLOT {slot} LOGICAL 0/0 (proto_version '1', publication_names ".encode()
+            if time.monotonic() < self._not_before:
+                raise psycopg.OperationalError("interrupted while connecting")
             self._copy = _Copy(connection.pgconn, self._receive)
-            await self._copy.run(start + bytes(publication) + b")", self.live.set)
+            await self._copy.run(start + bytes(publication) + b")", self._started)
         finally:
+            self.live.clear()
+            self._lost()
             if self._copy is not None:
                 await self._copy.leave(f"DROP_REPLICATION_SLOT {slot}".encode())
             self._copy = None
@@ -181,7 +194,7 @@ class _Copy:
         try:
             self._pgconn.consume_input()
         except psycopg.OperationalError as error:
-            self._end(error)
+            self.end(error)
             return
         self._drain()
 
@@ -199,13 +212,13 @@ class _Copy:
                 if size == 0:
                     return
                 if size < 0:
-                    self._end(psycopg.OperationalError("PostgreSQL ended the stream"))
+                    self.end(psycopg.OperationalError("PostgreSQL ended the stream"))
                     return
                 self._handle(bytes(data))
         except psycopg.Error as error:
-            self._end(error)
+            self.end(error)
         except Exception as error:  # noqa: BLE001 - handed to `run`, which raises it
-            self._end(error)
+            self.end(error)
         else:
             self._loop.call_soon(self._drain)
 
@@ -215,7 +228,7 @@ class _Copy:
         result = self._pgconn.get_result()
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
             text = result.get_error_message() if result else "no answer"
-            self._end(psycopg.OperationalError(f"START_REPLICATION failed: {text}"))
+            self.end(psycopg.OperationalError(f"START_REPLICATION failed: {text}"))
             return False
         self._copying = True
         self._started()
@@ -246,7 +259,8 @@ class _Copy:
         else:
             self._loop.remove_writer(self._pgconn.socket)
 
-    def _end(self, error: Exception) -> None:
+    def end(self, error: Exception) -> None:
+        """Let `run` raise this."""
         self._copying = False
         if not self._ended.done():
             self._ended.set_exception(error)

@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import psycopg
 from aiohttp import WSMsgType, hdrs, web
@@ -25,7 +25,8 @@ from devstack.realtime.catalog import Catalog, RefusedError
 from devstack.realtime.connection import Connection
 from devstack.realtime.database import Database
 from devstack.realtime.dispatch import Dispatcher
-from devstack.realtime.protocol import VERSIONS, Channel, Subscribe, decode, dumps
+from devstack.realtime.faults import Faults, matches
+from devstack.realtime.protocol import VERSIONS, Action, Channel, Message, Subscribe, decode, dumps
 from devstack.realtime.replication import Stream
 from devstack.realtime.tokens import Keyring, TokenError
 
@@ -39,6 +40,9 @@ IDLE_TIMEOUT: Final = 66.0
 PUBLICATION_INTERVAL: Final = 60.0
 """Seconds between looks at which tables are published; after a change every channel subscribes anew."""
 _MAX_FRAME: Final = 16 * 1024 * 1024
+_GOING_AWAY: Final = 1012
+_FAREWELL: Final = 0.1
+"""Seconds that clients get to answer a close frame when the server stops."""
 
 
 class StandIn:
@@ -55,6 +59,7 @@ class StandIn:
         idle_timeout: seconds of a client's silence until its socket is closed.
         publication_interval: seconds between looks at which tables are published.
         clock: seconds since 1970, what tokens are measured by.
+        faults: what goes wrong on purpose; control.py lets clients say what.
     """
 
     def __init__(
@@ -69,11 +74,13 @@ class StandIn:
         idle_timeout: float = IDLE_TIMEOUT,
         publication_interval: float = PUBLICATION_INTERVAL,
         clock: Callable[[], float] = time.time,
+        faults: Faults | None = None,
     ) -> None:
         self.keyring = Keyring(jwt_secret, {publishable_key: "anon", secret_key: "service_role"})
         self.time_scale = time_scale
         self.idle_timeout = idle_timeout
         self.clock = clock
+        self.faults = faults
         self._publication = publication
         self._publication_interval = publication_interval
         self._published: frozenset[int] = frozenset()
@@ -84,6 +91,11 @@ class StandIn:
         self.stream = Stream(database_url, publication, self.dispatcher.receive, self.dispatcher.forget_stream)
         self.dispatcher.flow = self.stream
         self._tasks: list[asyncio.Task[None]] = []
+        self._error: BaseException | None = None
+        self._dead = asyncio.Event()
+        self._stopping = False
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.connections: set[Connection] = set()
 
     async def __aenter__(self) -> Self:
@@ -99,7 +111,7 @@ class StandIn:
         self._published = await self._joins.published()
         for work in (self.dispatcher.run(), self.stream.run(), self._watch_publication()):
             task = asyncio.create_task(work)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self.check_ended)
             self._tasks.append(task)
         try:
             await self._live()
@@ -114,14 +126,32 @@ class StandIn:
         await self._close()
 
     async def _live(self) -> None:
-        """Wait until the stream is live; raise what ended a task instead."""
-        live = asyncio.create_task(self.stream.live.wait())
-        await asyncio.wait([live, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-        if not live.done():
-            live.cancel()
-            for task in self._tasks:
-                if task.done():
-                    task.result()
+        """Wait until the stream is live; raise what the stand-in died of instead."""
+        if not self.stream.live.is_set():
+            waits = [asyncio.create_task(event.wait()) for event in (self.stream.live, self._dead)]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        if self._error is not None:
+            raise self._error
+
+    async def died(self) -> NoReturn:
+        """Wait for ever; raise RuntimeError when a part, or what serves a client, has died of a bug, its cause."""
+        await self._dead.wait()
+        raise RuntimeError(f"the Realtime stand-in died of a bug: {self._error!r}") from self._error
+
+    async def stop_serving(self) -> None:
+        """Take no more connections and close those there are, as a real server that is told to stop."""
+        self._stopping = True
+        for connection in self.connections:
+            connection.end(_GOING_AWAY)
+        try:
+            await asyncio.wait_for(self._empty.wait(), _FAREWELL)
+        except TimeoutError:
+            for connection in self.connections:
+                connection.abort()
 
     async def _close(self) -> None:
         for connection in list(self.connections):
@@ -132,12 +162,26 @@ class StandIn:
         for database in self._databases:
             await database.close()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        # Without its tasks the server would accept joins and stay silent: better to be seen to be dead.
-        if not task.cancelled() and (error := task.exception()):
+    def check_ended(self, task: asyncio.Task[Any]) -> None:
+        """See whether a task that has ended died of a bug. Then every connection is cut.
+
+        The server would go on to accept joins and might stay silent: better to be seen to be dead.
+        """
+        if not task.cancelled() and (error := task.exception()) and self._error is None:
             logger.critical("the stand-in is dead: %r", error, exc_info=error)
+            self._error = error
+            self._dead.set()
             for connection in list(self.connections):
                 connection.abort()
+
+    def channels(self, pattern: str) -> list[Channel]:
+        """The joined channels whose topic fits a fault's pattern."""
+        return [
+            channel
+            for connection in self.connections
+            for topic, channel in connection.socket.channels.items()
+            if matches(pattern, topic)
+        ]
 
     async def _watch_publication(self) -> None:
         while True:
@@ -169,8 +213,9 @@ class StandIn:
                 self.unsubscribe(connection, channel)
                 connection.carry_out(connection.socket.refused(channel, str(refused)))
                 return
-            except psycopg.OperationalError:
-                # PostgreSQL is going away; the stream will notice and wait for it.
+            except psycopg.Error as error:
+                # PostgreSQL is going away, and the stream will notice; or a table that was just found is gone.
+                logger.info("not subscribed yet: %s", str(error).strip())
                 await asyncio.sleep(self.time_scale)
                 continue
             if self.stream.live.is_set():
@@ -185,6 +230,13 @@ class StandIn:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One WebSocket, from its handshake to its end."""
+        refusal = self.faults.on_connect(asyncio.get_running_loop().time()) if self.faults is not None else None
+        if self._stopping or (refusal and refusal.status is None):
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=503)
+        if refusal:
+            return web.Response(status=refusal.status or 503)
         version = request.query.get("vsn", "1.0.0")
         if version not in VERSIONS:
             return web.Response(status=403)
@@ -201,11 +253,14 @@ class StandIn:
         await websocket.prepare(request)
         connection = Connection(self, websocket, request.transport, version, key)
         self.connections.add(connection)
+        self._empty.clear()
         try:
             await self._read(connection, websocket)
         finally:
-            self.connections.discard(connection)
             await connection.close()
+            self.connections.discard(connection)
+            if not self.connections:
+                self._empty.set()
         return websocket
 
     async def _read(self, connection: Connection, websocket: web.WebSocketResponse) -> None:
@@ -220,9 +275,16 @@ class StandIn:
             elif frame.type is WSMsgType.TEXT:
                 message = decode(connection.version, frame.data)
                 if message is not None:
-                    await connection.answer(connection.socket.receive(message, self.clock()))
+                    await connection.answer(self._answers(connection, message))
             elif frame.type in {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}:
                 return
+
+    def _answers(self, connection: Connection, message: Message) -> list[Action]:
+        if self.faults is not None and message.event == "phx_join":
+            refusal = self.faults.on_join(message.topic, asyncio.get_running_loop().time())
+            if refusal:
+                return connection.socket.refuse_join(message, refusal.reason, refusal.delay)
+        return connection.socket.receive(message, self.clock())
 
 
 def routes(stand_in: StandIn) -> list[web.RouteDef]:
