@@ -59,6 +59,7 @@ def cli() -> None:
 @click.option("--detach", is_flag=True, help="Return once everything is up, and leave it running.")
 @click.option("--stop", is_flag=True, help="Stop what runs on the data directory.")
 @click.option("--reset", is_flag=True, help="Delete the data and begin anew.")
+@click.option("--faults", is_flag=True, help="Let Realtime be made to fail (see docs/devstack.md).")
 @click.option("--service-port", type=click.IntRange(1, 65535), help="[default: 8000, or a free one]")
 @click.option("--gateway-port", type=click.IntRange(1, 65535), help="[default: 54321, or a free one]")
 @click.option("--database-port", type=click.IntRange(1, 65535), help="[default: 54322, or a free one]")
@@ -70,6 +71,7 @@ def dev(
     detach: bool,
     stop: bool,
     reset: bool,
+    faults: bool,
     ready_fd: int | None,
     **ports: int | None,
 ) -> None:
@@ -84,7 +86,7 @@ def dev(
     if reset:
         stack.reset(data_dir)
     asked = {name.removesuffix("_port"): port for name, port in ports.items() if port is not None}
-    options = devstack.Options(data_dir, project_dir or Path(__file__).parent.parent, asked, ready_fd)
+    options = devstack.Options(data_dir, project_dir or Path(__file__).parent.parent, asked, ready_fd, faults)
     if detach:
         click.echo(devstack.detach(options))
         click.echo(f"It runs in the background; rowcast dev --data-dir {data_dir} --stop ends it.")
