@@ -9,6 +9,8 @@ from typing import Any, Final
 
 ABORTED: Final = 1006
 """The code that clients see when a connection ends without a close frame."""
+_LONGEST: Final = 1e9
+"""Above any sensible number."""
 CHANGES: Final = "postgres_changes"
 
 
@@ -98,10 +100,12 @@ def _whole(least: int, most: float = math.inf) -> Callable[[object], int]:
 
 def _number(least: float, most: float = math.inf, *, above: bool = False) -> Callable[[object], float]:
     def check(value: object) -> float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not good or not least <= value <= most or (above and value == least):  # type: ignore[operator]
-            raise ValueError(f"must be a number {'above' if above else 'from'} {least:g}" + _up_to(most))
-        return float(value)  # type: ignore[arg-type]
+        match value:
+            case bool():
+                pass
+            case int() | float() if least <= value <= min(most, _LONGEST) and not (above and value == least):
+                return float(value)
+        raise ValueError(f"must be a number {'above' if above else 'from'} {least:g}{_up_to(most)}")
 
     return check
 
@@ -128,9 +132,10 @@ def _range(value: object) -> tuple[float, float]:
 
 def _code(value: object) -> int:
     # What a server may send (RFC 6455, 7.4), and 1006, which can only be seen.
-    if value != ABORTED and value not in {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}:
-        raise ValueError("must be a close code: 1000 to 1003, 1007 to 1014, 3000 to 4999, or 1006 for no close frame")
-    return _whole(0)(value)
+    match value:
+        case int() if value == ABORTED or 1000 <= value <= 1003 or 1007 <= value <= 1014 or 3000 <= value <= 4999:
+            return value
+    raise ValueError("must be a close code: 1000 to 1003, 1007 to 1014, 3000 to 4999, or 1006 for no close frame")
 
 
 _CHECKS: Final[Mapping[str, Callable[[object], Any]]] = {
@@ -141,7 +146,7 @@ _CHECKS: Final[Mapping[str, Callable[[object], Any]]] = {
     "seconds": _number(0, above=True),
     "seed": _whole(0),
     "delay": _range,
-    "copies": _whole(2),
+    "copies": _whole(2, 100),
     "behind": _whole(1),
     "wait": _number(0, above=True),
     "reason": _text,

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from aiohttp import web
 
+from devstack.realtime.control import control_routes
 from devstack.realtime.server import StandIn, routes
 
 JWT_SECRET = "a-secret-of-at-least-thirty-two-characters"
@@ -58,14 +59,15 @@ async def _serving(database_url: str, **settings: Any) -> AsyncIterator[Server]:
     settings = {"time_scale": 0.02} | settings
     async with StandIn(database_url, JWT_SECRET, PUBLISHABLE, SECRET, **settings) as stand_in:
         app = web.Application()
-        app.add_routes(routes(stand_in))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        app.add_routes([*routes(stand_in), *control_routes(stand_in)])
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             address = f"http://127.0.0.1:{runner.addresses[0][1]}"
             yield Server(address, database_url, PUBLISHABLE, SECRET, JWT_SECRET, stand_in)
         finally:
+            await stand_in.stop_serving()
             await runner.cleanup()
 
 
