@@ -1,30 +1,38 @@
 """The command ``rowcast``. Every error is one line on stderr and an exit status; heavy libraries load when needed."""
 
 import asyncio
-import contextlib
+import io
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID
 
 import click
 
-from rowcast.errors import RowcastError
-from service.errors import RowcastServiceError
+# By name, because importing rowcast alone takes longer than all of --help.
+EXPECTED_ERRORS = frozenset({"rowcast.errors", "service.errors", "devstack.errors"})
 
 
 def main() -> None:
     """The entry point: runs a command and turns what it raises into a message and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a title may hold what the terminal's encoding lacks
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        fail("Interrupted.", 130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        fail("", 130)
+    except click.UsageError as error:
+        usage = f" ({error.ctx.command_path} -h tells more)" if error.ctx else ""
+        fail(f"Error: {error.format_message()}{usage}", error.exit_code)
+    except click.ClickException as error:
+        fail(f"Error: {error.format_message()}", error.exit_code)
+    except click.exceptions.Abort:
+        fail("Interrupted.", 130)
     except Exception as error:
         if is_expected(error):
             fail(f"Error: {error}", 1)
@@ -35,13 +43,12 @@ def main() -> None:
 
 def is_expected(error: Exception) -> bool:
     """True for an error whose message is meant for the person at the command line."""
-    module = type(error).__module__
-    return isinstance(error, RowcastError | RowcastServiceError | OSError) or module == "devstack.errors"
+    return isinstance(error, OSError) or any(base.__module__ in EXPECTED_ERRORS for base in type(error).__mro__)
 
 
-def fail(message: str, status: int) -> None:
-    if message:
-        click.echo(message, err=True)
+def fail(message: str, status: int) -> NoReturn:
+    """Ends with ``message`` as one line on stderr."""
+    click.echo(" ".join(message.split()), err=True)
     sys.exit(status)
 
 
@@ -161,8 +168,8 @@ def watch(project: UUID, url: str, access_token: str | None, until_done: bool, p
     source = TokenSource(os.environ, access_token)
     console = Console()
     view: LiveView | PlainView = LiveView(console) if console.is_terminal and not plain else PlainView(click.echo)
-    with view, contextlib.suppress(KeyboardInterrupt):
-        stream = watching.Stream(url, str(project), source.get, view)
+    stream = watching.Stream(url, str(project), source.get, view)
+    with view, suppress(KeyboardInterrupt):
         asyncio.run(watching.watch(stream, view, until_done=until_done))
 
 

@@ -1,7 +1,10 @@
 """Serves the application with hypercorn and, when told to stop, lets every stream say goodbye first."""
 
 import asyncio
+import logging
+import os
 import signal
+import tomllib
 from pathlib import Path
 
 from hypercorn.asyncio import serve
@@ -9,18 +12,40 @@ from hypercorn.config import Config
 from quart import Quart
 
 from service.app import drain
+from service.errors import RowcastServiceError
+
+MARGIN_SECONDS = 6.0
+"""How much longer than hypercorn's graceful_timeout the rest may take to stop; a deaf Realtime takes 5."""
+
+logger = logging.getLogger(__name__)
+
+
+class ServerError(RowcastServiceError):
+    """The server can't start; the message says what to change."""
 
 
 def configuration(file: Path | None, bind: str | None) -> Config:
-    """Hypercorn's configuration from a TOML file, if there is one; ``bind`` ("host:port") wins over it."""
-    config = Config.from_toml(file) if file is not None else Config()
+    """Hypercorn's configuration from a TOML file, if there is one; ``bind`` ("host:port") wins over it.
+
+    Raises :class:`ServerError` when the file is none, OSError when it can't be read.
+    """
+    try:
+        config = Config.from_toml(file) if file is not None else Config()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ServerError(f"{file} is no TOML: {error}.") from None
     if bind is not None:
         config.bind = [bind]
+    if config.errorlog == "-":
+        # its own handler would say everything twice
+        config.errorlog = logging.getLogger("hypercorn.error")
     return config
 
 
 async def run(app: Quart, config: Config) -> None:
-    """Serves until SIGINT or SIGTERM. Raises OSError when an address can't be bound."""
+    """Serves until SIGINT or SIGTERM; ends the process itself when a connection would keep it from ending.
+
+    Raises :class:`ServerError` when an address can't be bound.
+    """
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -30,5 +55,22 @@ async def run(app: Quart, config: Config) -> None:
         await asked_to_stop.wait()
         # hypercorn's graceful_timeout waits for open streams but does not end them
         await drain(app)
+        loop.call_later(config.graceful_timeout + MARGIN_SECONDS, _end)
 
-    await serve(app, config, shutdown_trigger=stopping)
+    try:
+        await serve(app, config, shutdown_trigger=stopping)
+    except (OSError, OverflowError) as error:  # an OverflowError is a port above 65535
+        addresses = ", ".join(config.bind)
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ServerError(f"Can't listen on {addresses} ({why}); choose another address with --bind.") from error
+
+
+def _end() -> None:
+    """Ends the process as it is.
+
+    After its graceful_timeout hypercorn cancels what is left, but a connection whose other side takes nothing still
+    wants to send the rest, for ever; so does asyncio.run, which waits for it.
+    """
+    logger.warning("not everything has ended in time; the rest is dropped")
+    logging.shutdown()
+    os._exit(0)

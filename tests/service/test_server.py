@@ -1,0 +1,177 @@
+"""`rowcast serve` as a process: its start, its streams' farewell, its end."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.server import ServerError, configuration
+from tests.conftest import ROOT, StackFacts, unused_port
+from tests.service.conftest import Project, answers, service_environment
+from tests.service.pages import opened
+
+END_SECONDS = 60
+"""Far more than the service takes to end: its bound is the process that hangs."""
+
+
+@contextmanager
+def serving(stack: StackFacts, directory: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
+    """A service on a free port, started in ``directory``: its address, process and log."""
+    url = f"http://127.0.0.1:{unused_port()}"
+    log = directory / "service.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [str(Path(sys.executable).parent / "rowcast"), "serve", "--bind", url.removeprefix("http://"), *arguments],
+            env=service_environment(stack), stdout=output, stderr=output, cwd=directory,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            while not answers(f"{url}/readyz"):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.05)
+            yield url, process, log
+        finally:
+            process.kill()
+
+
+def everything_left(connection: socket.socket) -> bytes:
+    """What the kernel still has for a connection whose other end is gone."""
+    data = bytearray()
+    with suppress(ConnectionResetError):
+        while chunk := connection.recv(1 << 16):
+            data += chunk
+    return bytes(data)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_streams_are_told_before_the_service_ends(
+    stack: StackFacts, project: Project, tmp_path: Path, number: signal.Signals
+) -> None:
+    with serving(stack, tmp_path) as (url, process, log):
+        address = f"{url}/api/projects/{project.id}/status"
+        async with opened(address, project.headers) as first, opened(address, project.headers) as second:
+            for page in (first, second):
+                await page.until("connected")
+            process.send_signal(number)
+            for page in (first, second):
+                end = await page.until("stream_end")
+                assert end == {"type": "stream_end", "reason": "shutdown", "reconnect": True}
+                with pytest.raises(StopAsyncIteration):
+                    await page.next()
+        assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
+        assert "Traceback" not in log.read_text()
+
+
+async def test_a_second_signal_does_not_disturb_the_end(stack: StackFacts, project: Project, tmp_path: Path) -> None:
+    with serving(stack, tmp_path) as (url, process, log):
+        async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
+            await page.until("connected")
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
+            await page.until("stream_end", reason="shutdown")
+        assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
+        assert "Traceback" not in log.read_text()
+
+
+async def test_a_reader_that_takes_nothing_does_not_keep_the_service(
+    stack: StackFacts, project: Project, tmp_path: Path
+) -> None:
+    with serving(stack, tmp_path) as (url, process, log):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.socket() as stuck:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.connect((host, int(port)))
+            stuck.sendall(
+                f"GET /api/projects/{project.id}/status?token={project.token} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            )
+            assert await asyncio.to_thread(stuck.recv, 1) == b"H"
+            async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
+                for number in range(60):  # more than the sockets' buffers take, one by one as a reader that reads shows
+                    project.proposal(f"{number} " + "x" * 200_000)
+                    await page.until("new_proposal")
+            process.terminate()
+            assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
+            assert b"stream_end" not in await asyncio.to_thread(everything_left, stuck)
+        assert "not everything has ended in time" in log.read_text()
+        assert "Traceback" not in log.read_text()
+
+
+def test_a_service_without_streams_ends_at_once(stack: StackFacts, tmp_path: Path) -> None:
+    with serving(stack, tmp_path) as (url, process, log):
+        process.terminate()
+        assert process.wait(END_SECONDS) == 0
+        text = log.read_text()
+        assert text.count(f"Running on {url}") == 1
+        assert "Traceback" not in text
+
+
+def test_the_projects_own_configuration_serves(stack: StackFacts, tmp_path: Path) -> None:
+    """hypercorn.toml, found in the directory where the service is started, with --bind above it."""
+    (tmp_path / "hypercorn.toml").write_text((ROOT / "hypercorn.toml").read_text())
+    with serving(stack, tmp_path) as (url, process, log):
+        assert httpx.get(f"{url}/livez").status_code == httpx.codes.OK
+        process.terminate()
+        assert process.wait(END_SECONDS) == 0
+        assert log.read_text().count("Running on") == 1
+
+
+async def test_tokens_in_addresses_reach_no_log(stack: StackFacts, project: Project, tmp_path: Path) -> None:
+    (tmp_path / "access.toml").write_text('accesslog = "-"\nerrorlog = "-"\n')
+    with serving(stack, tmp_path, "--config", str(tmp_path / "access.toml")) as (url, process, log):
+        address = f"{url}/api/projects/{project.id}/status"
+        async with opened(address, token=project.token) as page:
+            await page.until("connected")
+        async with httpx.AsyncClient() as client:
+            for token in (f"{project.token}x", "garbage-token"):
+                answer = await client.get(address, params={"token": token})
+                assert answer.status_code == httpx.codes.UNAUTHORIZED
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
+        text = log.read_text()
+        assert "/status" in text
+        assert project.token not in text
+        assert project.token.split(".")[1] not in text
+        assert "garbage-token" not in text
+
+
+def test_a_configuration_is_read_and_bind_wins(tmp_path: Path) -> None:
+    file = tmp_path / "hypercorn.toml"
+    file.write_text('bind = ["127.0.0.1:1"]\nbacklog = 4096\n')
+    assert configuration(file, None).bind == ["127.0.0.1:1"]
+    config = configuration(file, "127.0.0.1:2")
+    assert (config.bind, config.backlog) == (["127.0.0.1:2"], 4096)
+    assert configuration(None, None).bind == ["127.0.0.1:8000"]
+
+
+def test_lines_to_stderr_go_through_our_logging_and_files_stay_files(tmp_path: Path) -> None:
+    assert configuration(None, None).errorlog is logging.getLogger("hypercorn.error")
+    file = tmp_path / "hypercorn.toml"
+    file.write_text('errorlog = "errors.log"\n')
+    assert configuration(file, None).errorlog == "errors.log"
+
+
+@pytest.mark.parametrize("content", [b"bind = [", b"\xff\xfe", b"just words"])
+def test_a_broken_configuration_is_told(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "hypercorn.toml"
+    file.write_bytes(content)
+    with pytest.raises(ServerError, match=r"hypercorn\.toml is no TOML: "):
+        configuration(file, None)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_configuration_that_may_not_be_read_is_an_oserror(tmp_path: Path) -> None:
+    file = tmp_path / "hypercorn.toml"
+    file.touch(mode=0)
+    with pytest.raises(PermissionError):
+        configuration(file, None)
