@@ -77,7 +77,7 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
         gate = Gate(
             Verifier(jwks, settings.jwt_secret, settings.issuer, time.time),
-            Members(http, settings.supabase_url, settings.publishable_key),
+            Members(http, settings.supabase_url, settings.publishable_key, time.monotonic),
         )
         services = Services(hub, gate, settings.keepalive_seconds, settings.stream_max_age_seconds, random.random)
         listener.start()

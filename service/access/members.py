@@ -1,4 +1,11 @@
-"""Asks the database whether a user may read a project: with the user's own token, so that its RLS policies decide."""
+"""Asks the database whether a user may read a project: with the user's own token, so that its RLS policies decide.
+
+A yes holds for TRUST_SECONDS, and all who ask the same at once share one question: a thousand tabs that reconnect
+together are one query. A no is never kept.
+"""
+
+import asyncio
+from collections.abc import Callable
 
 import httpx
 
@@ -6,15 +13,28 @@ from service.access.tokens import Principal
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, not_found
 
 ASK_SECONDS = 10.0
+TRUST_SECONDS = 5.0
+TRUSTED_LIMIT = 10_000
+
+Question = tuple[str, str]
+"""A token and a project's id."""
 
 
 class Members:
-    """``publishable_key`` identifies the service to the gateway; the right to read is the user's alone."""
+    """``publishable_key`` identifies the service to the gateway; the right to read is the user's alone.
 
-    def __init__(self, client: httpx.AsyncClient, supabase_url: str, publishable_key: str) -> None:
+    ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, supabase_url: str, publishable_key: str, clock: Callable[[], float]
+    ) -> None:
         self._client = client
         self._url = f"{supabase_url}/rest/v1/projects"
         self._publishable_key = publishable_key
+        self._clock = clock
+        self._trusted_until: dict[Question, float] = {}  # oldest first
+        self._asking: dict[Question, asyncio.Task[None]] = {}
 
     async def require(self, principal: Principal, project_id: str) -> None:
         """Returns when the user may read the project, whose id is in its canonical form.
@@ -22,7 +42,25 @@ class Members:
         Raises :class:`ApiError` 404 when it does not exist or is not theirs, 401 when the database refuses the token;
         :class:`DatabaseUnavailable` when it can't be asked, :class:`DatabaseRefused` when it refuses the service.
         """
-        headers = {"apikey": self._publishable_key, "Authorization": f"Bearer {principal.token}"}
+        question = (principal.token, project_id)
+        if self._trusted_until.get(question, 0.0) > self._clock():
+            return
+        asking = self._asking.get(question)
+        if asking is None:
+            asking = self._asking[question] = asyncio.get_running_loop().create_task(self._ask(question))
+            asking.add_done_callback(lambda _: self._asking.pop(question))
+        await asyncio.shield(asking)
+
+    async def _ask(self, question: Question) -> None:
+        asked_at = self._clock()
+        await self._require(*question)
+        self._trusted_until.pop(question, None)
+        self._trusted_until[question] = asked_at + TRUST_SECONDS
+        while len(self._trusted_until) > TRUSTED_LIMIT or next(iter(self._trusted_until.values())) < asked_at:
+            del self._trusted_until[next(iter(self._trusted_until))]
+
+    async def _require(self, token: str, project_id: str) -> None:
+        headers = {"apikey": self._publishable_key, "Authorization": f"Bearer {token}"}
         parameters = {"id": f"eq.{project_id}", "select": "id"}
         try:
             answer = await self._client.get(self._url, params=parameters, headers=headers, timeout=ASK_SECONDS)

@@ -26,7 +26,7 @@ async def gate_to(stack: StackFacts) -> AsyncIterator[MakeGate]:
         def make(url: str = stack.supabase_url) -> Gate:
             keys = KeySet(client, f"{url}/auth/v1/.well-known/jwks.json", time.monotonic)
             verifier = Verifier(keys, stack.jwt_secret, None, time.time)
-            return Gate(verifier, Members(client, url, stack.publishable_key))
+            return Gate(verifier, Members(client, url, stack.publishable_key, time.monotonic))
 
         yield make
 

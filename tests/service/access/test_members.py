@@ -1,5 +1,6 @@
 """Membership, asked of the real database; and of servers that are none."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -9,7 +10,8 @@ import jwt
 import pytest
 from aiohttp import web
 
-from service.access.members import Members
+from service.access import members as module
+from service.access.members import TRUST_SECONDS, Members
 from service.access.tokens import Principal
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
 from tests.conftest import StackFacts, unused_port
@@ -30,7 +32,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def members(client: httpx.AsyncClient, stack: StackFacts) -> Members:
-    return Members(client, stack.supabase_url, stack.publishable_key)
+    return Members(client, stack.supabase_url, stack.publishable_key, time.monotonic)
 
 
 async def refused(members: Members, token: str, project_id: str) -> tuple[int, str, str]:
@@ -76,18 +78,20 @@ async def test_a_token_that_the_database_does_not_take_is_invalid(
 
 
 async def test_the_publishable_key_alone_opens_nothing(members: Members, project: Project, stack: StackFacts) -> None:
-    assert (await refused(members, stack.publishable_key, project.id))[0] == 404
+    assert (await refused(members, stack.publishable_key, project.id))[0] == 401
 
 
 async def test_a_publishable_key_that_the_gateway_does_not_know_is_the_services_fault(
     client: httpx.AsyncClient, stack: StackFacts, project: Project
 ) -> None:
     with pytest.raises(DatabaseRefused, match="Invalid API key"):
-        await Members(client, stack.supabase_url, "sb_publishable_wrong").require(principal(project.token), project.id)
+        await Members(client, stack.supabase_url, "sb_publishable_wrong", time.monotonic).require(
+            principal(project.token), project.id
+        )
 
 
 async def test_a_database_that_is_not_there_is_unavailable(client: httpx.AsyncClient) -> None:
-    members = Members(client, f"http://127.0.0.1:{unused_port()}", "k")
+    members = Members(client, f"http://127.0.0.1:{unused_port()}", "k", time.monotonic)
     with pytest.raises(DatabaseUnavailable, match="projects"):
         await members.require(principal("t"), PROJECT)
 
@@ -131,7 +135,7 @@ async def test_nothing_but_the_row_itself_lets_anybody_in(
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        members = Members(client, f"http://127.0.0.1:{runner.addresses[0][1]}", "k")
+        members = Members(client, f"http://127.0.0.1:{runner.addresses[0][1]}", "k", time.monotonic)
         if raises is None:
             await members.require(principal("t"), PROJECT)
         else:
@@ -139,3 +143,76 @@ async def test_nothing_but_the_row_itself_lets_anybody_in(
                 await members.require(principal("t"), PROJECT)
     finally:
         await runner.cleanup()
+
+
+class Clock:
+    """Monotonic seconds in the test's hands."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def counted(answers: list[httpx.Response]) -> tuple[Members, list[str], Clock]:
+    """Members before a server that gives ``answers`` in turn, and what it was asked."""
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["Authorization"])
+        await asyncio.sleep(0)
+        return answers.pop(0)
+
+    clock = Clock()
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return Members(client, "http://rest.test", "k", clock), asked, clock
+
+
+def yes() -> httpx.Response:
+    return httpx.Response(200, json=[{"id": PROJECT}])
+
+
+async def test_all_who_ask_the_same_at_once_share_one_question() -> None:
+    members, asked, _ = await counted([yes()])
+    await asyncio.gather(*(members.require(principal("t"), PROJECT) for _ in range(100)))
+    assert asked == ["Bearer t"]
+
+
+async def test_a_yes_holds_for_seconds_and_for_its_token_alone() -> None:
+    members, asked, clock = await counted([yes(), yes(), yes()])
+    await members.require(principal("t"), PROJECT)
+    clock.now += TRUST_SECONDS - 0.1
+    await members.require(principal("t"), PROJECT)
+    assert len(asked) == 1
+    await members.require(principal("other"), PROJECT)
+    assert len(asked) == 2
+    clock.now += 0.2
+    await members.require(principal("t"), PROJECT)
+    assert len(asked) == 3
+
+
+async def test_a_no_is_asked_again() -> None:
+    members, asked, _ = await counted([httpx.Response(200, json=[]), httpx.Response(503, json={}), yes()])
+    with pytest.raises(ApiError):
+        await members.require(principal("t"), PROJECT)
+    with pytest.raises(DatabaseUnavailable):
+        await members.require(principal("t"), PROJECT)
+    await members.require(principal("t"), PROJECT)
+    assert len(asked) == 3
+
+
+async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None:
+    members, asked, _ = await counted([yes()])
+    first, second = (asyncio.ensure_future(members.require(principal("t"), PROJECT)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert len(asked) == 1
+
+
+async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TRUSTED_LIMIT", 3)
+    members, asked, _ = await counted([yes() for _ in range(6)])
+    for token in ("a", "b", "c", "d", "d", "a"):
+        await members.require(principal(token), PROJECT)
+    assert asked == ["Bearer a", "Bearer b", "Bearer c", "Bearer d", "Bearer a"]
