@@ -1,7 +1,5 @@
 """Access tokens for users of the devstack, without their passwords: its own secret signs them."""
 
-from uuid import uuid4
-
 import jwt
 import psycopg
 
@@ -13,6 +11,7 @@ LIFETIME_SECONDS = 3600
 def access_token(database_url: str, jwt_secret: str, email: str, now: float) -> str:
     """A token for the user with this address, with the claims that Supabase Auth gives. ``now`` in s since the epoch.
 
+    It names no session (``session_id``): none was opened, and Auth refuses a token of one that it does not know.
     Raises :class:`DevstackError` when there is no such user or the database can't be reached.
     """
     try:
@@ -29,7 +28,6 @@ def access_token(database_url: str, jwt_secret: str, email: str, now: float) -> 
         "aud": "authenticated",
         "role": "authenticated",
         "email": found[1],
-        "session_id": str(uuid4()),
         "is_anonymous": False,
         "iat": int(now),
         "exp": int(now) + LIFETIME_SECONDS,

@@ -171,9 +171,8 @@ def last_line(log: Path) -> str:
 def detach(options: Options) -> str:
     """Starts :func:`run` in a process of its own and returns what it said once everything is up."""
     data = DataDirectory(options.directory)
-    if holder := data.holder():
-        raise DevstackError(f"A devstack already runs on {data.path} (process {holder}).")
-    data.create()
+    data.acquire()  # to be refused here and now, and so that the log has a place
+    data.release()
     reader, writer = os.pipe()
     log_file = options.directory / "dev.log"
     command = [sys.executable, "-m", "service.cli", "dev", f"--data-dir={options.directory}"]

@@ -5,12 +5,15 @@ and the data directory. One that has the mark of a directory nobody holds is a l
 miss what was being started when the crash came.)
 """
 
+import contextlib
 import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+
+from devstack.errors import DevstackError
 
 MARK = "ROWCAST_DEVSTACK_PART"
 STOP_SECONDS = 10
@@ -23,23 +26,33 @@ def mark(name: str, directory: Path) -> dict[str, str]:
 
 
 def stop_leftovers(directory: Path) -> list[str]:
-    """Ends every process that is marked as a part of the devstack on ``directory``; returns the parts' names."""
-    found = []
+    """Ends every process that is marked as a part of the devstack on ``directory``; returns the parts' names.
+
+    Raises :class:`DevstackError` when one can't be ended.
+    """
     names = set()
+    while found := _marked(directory):  # again, for what they started while they were being found
+        names |= {*found.values()}
+        for end in (signal.SIGINT, signal.SIGKILL):  # to PostgreSQL SIGINT means a fast end, to the others a normal one
+            for process in found:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(end)
+            alive = wait_ended(found, STOP_SECONDS)
+            if not alive:
+                break
+        else:
+            raise DevstackError(f"Process {alive[0].pid}, which a crash left behind, can't be ended.")
+    return sorted(names)
+
+
+def _marked(directory: Path) -> dict[psutil.Process, str]:
+    found = {}
     for process in psutil.process_iter():
-        try:
+        with contextlib.suppress(psutil.Error):  # it has just ended, or belongs to somebody else
             name, _, place = process.environ().get(MARK, "").partition(":")
             if name and place == str(directory.resolve()):
-                process.send_signal(signal.SIGINT)  # to PostgreSQL it means a fast end, to the others a normal one
-                found.append(process)
-                names.add(name)
-        except psutil.Error:
-            continue  # it has just ended, or belongs to somebody else
-    alive = wait_ended(found, STOP_SECONDS)
-    for process in alive:
-        process.kill()
-    wait_ended(alive, STOP_SECONDS)
-    return sorted(names)
+                found[process] = name
+    return found
 
 
 def wait_ended(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:

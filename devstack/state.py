@@ -70,7 +70,7 @@ class DataDirectory:
         self._file = self.path / "stack.json"
         self._lock: IO[str] | None = None
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Refuses a path that is something else."""
         if self.path.exists() and not self.path.is_dir():
             raise DevstackError(f"{self.path} is a file; name a directory with --data-dir.")
@@ -79,15 +79,10 @@ class DataDirectory:
                 f"{self.path} holds other files and no rowcast data; name a new or empty directory with --data-dir."
             )
 
-    def create(self) -> None:
-        """Makes the directory if need be, and marks it as a devstack's."""
-        self.check()
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "lock").touch()
-
     def acquire(self) -> None:
         """Makes the directory if need be and takes its lock."""
-        self.create()
+        self._check()
+        self.path.mkdir(parents=True, exist_ok=True)
         lock = (self.path / "lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

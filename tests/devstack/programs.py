@@ -8,13 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, unused_port
 
 ROWCAST = str(Path(sys.executable).parent / "rowcast")
-PORTS = ("gateway", "database", "studio")
+
+
+def new_ports(*names: str) -> list[str]:
+    """Options for a first start, so that tests that run at the same time don't try for the same preferred ports."""
+    return [f"--{name}-port={unused_port()}" for name in ("gateway", "database", "studio", *names)]
 
 
 def devstack(directory: Path, *options: str, project: Path = ROOT) -> list[str]:
@@ -26,9 +31,9 @@ def dev(directory: Path, *options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A running program, killed at the end if it has not ended before."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A running program, killed at the end if it has not ended before. ``options`` are Popen's."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
         try:
             yield process
         finally:

@@ -48,7 +48,6 @@ def test_a_directory_with_other_files_is_refused_and_left_alone(tmp_path):
 
 def test_it_is_made_with_its_parents(tmp_path):
     data = DataDirectory(tmp_path / "a" / "b")
-    data.create()
     data.acquire()
     data.release()
     assert (tmp_path / "a" / "b").is_dir()

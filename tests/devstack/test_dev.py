@@ -1,0 +1,165 @@
+"""``rowcast dev`` as a person uses it: the devstack, the service, the demo user, the environment for other programs."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from devstack import dev as module
+from devstack.errors import DevstackError
+from tests.devstack.programs import ROWCAST, dev, ended, new_ports, processes_of, refused, started, until
+
+NAMES = {
+    "SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "DATABASE_URL",
+    "ROWCAST_URL", "STUDIO_URL", "ROWCAST_DEMO_PROJECT", "ROWCAST_DEMO_EMAIL", "ROWCAST_DEMO_PASSWORD",
+}  # fmt: skip
+
+
+@pytest.fixture
+def directory(scratch, request):
+    """A path for a data directory, on which nothing is left running."""
+    path = scratch / f"{request.node.name}'s own"
+    yield path
+    left = processes_of(path)
+    for pid in left:
+        psutil.Process(pid).kill()
+    shutil.rmtree(path, ignore_errors=True)
+    assert left == {}
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def sourced(directory):
+    """The environment of a shell that has read DATA_DIR/env, as the welcome says."""
+    script = f"set -a; . {shlex.quote(str(directory / 'env'))}; set +a; env -0"
+    told = run(["sh", "-c", script], env={"PATH": os.environ["PATH"]})
+    return dict(line.split("=", 1) for line in told.split("\0") if line)
+
+
+def holder(directory):
+    return int((directory / "lock").read_text())
+
+
+def test_in_the_background_with_a_crash_and_an_end(directory):
+    detach = dev(directory, "--detach")
+    told = run([*detach, *new_ports("service")])
+    environment = sourced(directory)
+    assert told.startswith("rowcast is up (")
+    for name in ("ROWCAST_URL", "SUPABASE_URL", "STUDIO_URL"):
+        assert environment[name] in told
+    assert f"set -a; . {shlex.quote(str(directory / 'env'))}; set +a" in told
+    assert stat.S_IMODE((directory / "env").stat().st_mode) == 0o600
+    assert {*environment} >= NAMES
+    assert all(environment[name] for name in NAMES)
+    assert httpx.get(f"{environment['ROWCAST_URL']}/readyz").status_code == 200
+
+    # The demo user may see the demo project, others may not.
+    token = run([ROWCAST, "token", "--email", environment["ROWCAST_DEMO_EMAIL"]], env=environment)
+    assert token.count("\n") == 1
+    assert (read(environment, "projects", token), read(environment, "projects", None)) == (
+        [environment["ROWCAST_DEMO_PROJECT"]], [],
+    )  # fmt: skip
+    assert refused([ROWCAST, "token", "--email", "a@example.com"], environment) == (
+        "Error: The devstack has no user a@example.com; sign up first (POST /auth/v1/signup)."
+    )
+    key = {"apikey": environment["SUPABASE_PUBLISHABLE_KEY"]}
+    password = {"email": environment["ROWCAST_DEMO_EMAIL"], "password": environment["ROWCAST_DEMO_PASSWORD"]}
+    auth = f"{environment['SUPABASE_URL']}/auth/v1"
+    assert httpx.post(f"{auth}/token?grant_type=password", headers=key, json=password).status_code == 200
+    other = httpx.post(f"{auth}/signup", headers=key, json={"email": "b@example.com", "password": "pa55word!"})
+    assert read(environment, "projects", other.json()["access_token"]) == []
+
+    # Nothing disturbs it.
+    process = psutil.Process(holder(directory))
+    line = f"Error: A devstack already runs on {directory} (process {process.pid}); `rowcast dev --stop` ends it."
+    before = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
+    for option in ("--reset", "--detach"):
+        assert refused(dev(directory, option)) == line
+    assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == before
+
+    # It crashes, all of it, and leaves three running.
+    process.kill()
+    until(lambda: not any("service.cli dev" in command for command in processes_of(directory).values()))
+    left = " ".join(processes_of(directory).values())
+    assert all(part in left for part in ("bin/postgres", "lite/dist/cli/index.js", "service.cli serve"))
+    told = run(detach)
+    assert told.startswith("Cleaned up after a crash: lite, postgres, service.\nrowcast is up (")
+    assert sourced(directory) == environment
+    assert read(environment, "projects", token) == [environment["ROWCAST_DEMO_PROJECT"]]
+
+    assert run(dev(directory, "--stop")) == "Stopped.\n"
+    assert processes_of(directory) == {}
+    assert run(dev(directory, "--stop")) == f"Nothing runs on {directory}.\n"
+
+
+def read(environment, table, token):
+    """The ids that the bearer of a token may see through REST."""
+    headers = {"apikey": environment["SUPABASE_PUBLISHABLE_KEY"]}
+    if token:
+        headers["Authorization"] = f"Bearer {token.strip()}"
+    answer = httpx.get(f"{environment['SUPABASE_URL']}/rest/v1/{table}", headers=headers)
+    return [row["id"] for row in answer.json()] if answer.status_code == 200 else []
+
+
+def test_damage_is_told_and_a_reset_begins_anew(directory):
+    (directory / "postgres").mkdir(parents=True)
+    (directory / "postgres" / "foreign.txt").touch()
+    (directory / "mine.txt").touch()
+    (directory / "lock").touch()
+    (directory / "stack.json").write_text("{}")
+    for command in (dev(directory), dev(directory, "--detach")):
+        assert refused(command) == (
+            f"Error: {directory / 'stack.json'} is damaged (it has no 'keys'); "
+            "`rowcast dev --reset` deletes the data and begins anew."
+        )
+    with started(dev(directory, "--reset", *new_ports("service"))) as process:
+        last = next(line for line in process.stdout if line.startswith("For other terminals"))
+        assert last == f"For other terminals:  set -a; . {shlex.quote(str(directory / 'env'))}; set +a\n"
+        assert not (directory / "postgres" / "foreign.txt").exists()
+        assert (directory / "mine.txt").exists()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "Stopped.\n"
+        assert ended(process) == (0, "")
+    assert processes_of(directory) == {}
+
+
+def test_in_the_background_a_failed_start_is_told_in_a_line(directory):
+    port = new_ports()[0].partition("=")[2]
+    assert refused(dev(directory, "--detach", f"--gateway-port={port}", f"--service-port={port}")) == (
+        f"Error: Port {port} can't be both the gateway's and the service's; "
+        "choose another with --service-port or --gateway-port."
+    )
+    assert refused(dev(directory, "--detach", f"--project-dir={directory}")) == (
+        f"Error: {directory} has no supabase/migrations; "
+        "run this in a checkout of rowcast, or name one with --project-dir."
+    )
+    assert processes_of(directory) == {}
+
+
+async def test_a_service_that_ends_by_itself_is_told_with_its_last_words(tmp_path):
+    log = tmp_path / "service.log"
+    log.write_text("starting\nout of memory\n\n")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "raise SystemExit(3)")
+    with pytest.raises(DevstackError) as told:
+        await module.service_ended(process, log)
+    assert str(told.value) == (f"The service ended by itself (exit status 3): out of memory (all of it: {log})")
+
+
+def test_the_way_to_the_environment_is_short_where_one_is_and_quoted_where_it_must_be(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    variables = dict.fromkeys(("ROWCAST_URL", "SUPABASE_URL", "STUDIO_URL"), "http://x")
+    assert module.welcome(variables, tmp_path / ".rowcast" / "env", 1).endswith(" . .rowcast/env; set +a")
+    assert module.welcome(variables, Path("/some where/env"), 1).endswith(" . '/some where/env'; set +a")

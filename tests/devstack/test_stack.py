@@ -1,0 +1,305 @@
+"""Whole devstacks, each in a process of its own, without the service (test_dev.py has it too)."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from devstack import postgres
+from devstack.errors import DevstackError
+from devstack.leftovers import MARK
+from devstack.stack import Devstack, reset, until_signalled
+from devstack.state import PARTS
+from tests.conftest import ROOT, unused_port
+from tests.devstack.programs import announced, devstack, ended, new_ports, processes_of, refused, started, until
+
+
+@pytest.fixture
+def directory(scratch, request):
+    """A path for a data directory, on which nothing is left running, with a blank and a quote in its name."""
+    path = scratch / f"{request.node.name}'s own"
+    yield path
+    left = processes_of(path)
+    for pid in left:
+        psutil.Process(pid).kill()
+    shutil.rmtree(path, ignore_errors=True)
+    assert left == {}
+
+
+@pytest.fixture
+def project(directory):
+    """A project of one migration, which a test may spoil."""
+    root = directory.with_name("project of " + directory.name)
+    (root / "supabase" / "migrations").mkdir(parents=True)
+    (root / "supabase" / "migrations" / "20260101000001_notes.sql").write_text(
+        "create table notes (id int primary key);"
+    )
+    (root / "supabase" / "seed.sql").write_text("insert into notes values (1);")
+    return root
+
+
+def rows(told, table):
+    answer = httpx.get(f"{told['SUPABASE_URL']}/rest/v1/{table}", headers={"apikey": told["SUPABASE_SECRET_KEY"]})
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def is_running(directory, part):
+    return any(part in command for command in processes_of(directory).values())
+
+
+def until_it_runs(process, directory, part):
+    """Waits until a devstack that is starting has come to this part."""
+    until(lambda: is_running(directory, part) or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
+
+
+# Starting, stopping, starting again
+
+
+def test_a_later_start_keeps_data_ports_and_keys_and_nothing_runs_between(directory, project, stack):
+    with started(devstack(directory, *new_ports(), project=project)) as process:
+        told = announced(process)
+        assert told["SUPABASE_URL"] != stack.supabase_url  # two run side by side
+        with psycopg.connect(told["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("insert into notes values (2)")
+        assert rows(told, "notes") == [{"id": 1}, {"id": 2}]
+        strange = httpx.get(f"{told['SUPABASE_URL']}/rest/v1/notes", headers={"apikey": stack.secret_key})
+        assert strange.status_code == 401
+        assert httpx.get(told["STUDIO_URL"]).status_code == 200
+
+        assert refused(devstack(directory, project=project)) == (
+            f"devstack: A devstack already runs on {directory} (process {process.pid}); `rowcast dev --stop` ends it."
+        )
+        for part in ("bin/postgres", "lite/dist/cli/index.js", "-m devstack"):
+            assert is_running(directory, part)
+        assert ended(process, signal.SIGINT) == (0, "")  # Ctrl-C reaches nobody else: the parts have their own sessions
+    assert processes_of(directory) == {}
+
+    # A port of the first start has been taken since.
+    port = int(told["STUDIO_URL"].rpartition(":")[2])
+    with socket.socket() as rival:
+        rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        rival.bind(("127.0.0.1", port))
+        rival.listen()
+        assert refused(devstack(directory, project=project)) == (
+            f"devstack: The studio can't have port {port} (Address already in use); "
+            "free it, or choose another with --studio-port."
+        )
+    assert processes_of(directory) == {}
+
+    later = project / "supabase" / "migrations" / "20260102000001_later.sql"
+    later.write_text("alter table notes add later text default 'yes';")
+    (project / "supabase" / "seed.sql").write_text("no longer read")
+    with started(devstack(directory, project=project)) as process:
+        assert announced(process) == told
+        assert rows(told, "notes") == [{"id": 1, "later": "yes"}, {"id": 2, "later": "yes"}]
+        assert ended(process, signal.SIGTERM) == (0, "")
+    assert processes_of(directory) == {}
+
+
+def test_told_to_stop_while_it_starts_it_leaves_nothing(directory):
+    with started(devstack(directory, *new_ports())) as process:
+        until_it_runs(process, directory, "migration up")
+        assert ended(process, signal.SIGINT) == (0, "")
+    assert processes_of(directory) == {}
+
+
+def test_a_crash_while_it_first_starts_is_no_obstacle_to_the_next_start(directory, project):
+    cleaned_up = ""
+    for moment, left in (("bin/initdb", "postgres"), ("migration up", "lite, postgres")):
+        with started(devstack(directory, *new_ports(), project=project)) as process:
+            until_it_runs(process, directory, moment)
+            assert ended(process, signal.SIGKILL) == (-signal.SIGKILL, "")
+        assert processes_of(directory) != {}
+        cleaned_up = f"Cleaned up after a crash: {left}.\n"
+    with started(devstack(directory, *new_ports(), project=project)) as process:
+        told = announced(process)
+        assert rows(told, "notes") == [{"id": 1}]
+        assert ended(process, signal.SIGTERM) == (0, cleaned_up)
+
+
+# What goes wrong
+
+
+def test_a_seed_and_a_migration_that_fail_are_told_and_can_be_mended(directory, project):
+    command = devstack(directory, *new_ports(), project=project)
+    seed = project / "supabase" / "seed.sql"
+    seed.write_text("insert into notes values ('one');")
+    assert refused(command) == (f'devstack: {seed} failed: invalid input syntax for type integer: "one"')
+    assert processes_of(directory) == {}
+
+    seed.write_text("insert into notes values (1);")
+    migration = project / "supabase" / "migrations" / "20260102000001_wrong.sql"
+    migration.write_text("create table wrong (id nonsense);")
+    assert refused(command) == (
+        "devstack: Supabase Lite can't migrate the database: "
+        f'Migration failed: type "nonsense" does not exist (all of it: {directory / "lite.log"})'
+    )
+    assert processes_of(directory) == {}
+
+    migration.write_text("create table wrong (id int);")
+    with started(command) as process:
+        told = announced(process)
+        assert (rows(told, "notes"), rows(told, "wrong")) == ([{"id": 1}], [])
+
+        (lite,) = [pid for pid, command in processes_of(directory).items() if "lite/dist/cli/index.js" in command]
+        psutil.Process(lite).kill()
+        assert ended(process) == (
+            1,
+            f"devstack: Supabase Lite ended by itself (exit status -9); its log is {directory / 'lite.log'}.\n",
+        )
+    assert processes_of(directory) == {}
+
+
+def test_what_is_missing_is_told_before_anything_is_made(directory, scratch):
+    no_node = {**os.environ, "PATH": str(scratch)}
+    if not (Path(sys.executable).parent / "node").exists():  # `make setup` may have put one there
+        assert refused(devstack(directory), no_node) == (
+            "devstack: The devstack needs Node.js 20 or newer (none found). "
+            "Install it, or run `make setup`, which brings one."
+        )
+    assert refused(devstack(directory, project=scratch)) == (
+        f"devstack: {scratch} has no supabase/migrations; "
+        "run this in a checkout of rowcast, or name one with --project-dir."
+    )
+    assert not directory.exists()
+
+
+def test_what_can_not_be_used_is_told_in_a_line(directory):
+    directory.write_text("a file")
+    assert refused(devstack(directory)) == f"devstack: {directory} is a file; name a directory with --data-dir."
+    directory.unlink()
+    directory.mkdir()
+    (directory / "thesis.txt").write_text("years of work")
+    assert refused(devstack(directory)) == (
+        f"devstack: {directory} holds other files and no rowcast data; name a new or empty directory with --data-dir."
+    )
+    assert refused(devstack(directory / "thesis.txt" / "below")).startswith("devstack: [Errno 20] Not a directory: ")
+
+
+# Who starts it
+
+
+def reachable_python():
+    """This Python, or one of the same version that every user can run, and what makes it find the same modules."""
+    for found in (sys.executable, shutil.which(f"python{sys.version_info[0]}.{sys.version_info[1]}", path="/usr/bin")):
+        if found and all(parent.stat().st_mode & 0o001 for parent in Path(found).resolve().parents):
+            packages = [path for path in sys.path if path.endswith("-packages")]
+            return found, os.pathsep.join([str(ROOT), *packages])
+    return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="all the other tests have started it as a normal user")
+def test_a_normal_user_can_start_it(scratch):
+    nobody = pwd.getpwnam("nobody")
+    python = reachable_python()
+    if python is None or not all(parent.stat().st_mode & 0o001 for parent in Path(__file__).parents):
+        pytest.skip("no Python of this version, or not this checkout, can be reached by another user than root")
+    home = scratch / "nobody"
+    home.mkdir()
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": python[1]}
+    as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "umask": 0o077}
+    command = [python[0], *devstack(home / "data", *new_ports())[1:]]
+    with started(command, cwd=home, env=environment, **as_nobody) as process:
+        told = announced(process)
+        assert told, process.communicate()
+        assert len(rows(told, "projects")) == 1
+        assert {psutil.Process(pid).username() for pid in processes_of(home)} == {"nobody"}
+        assert {path.owner() for path in home.rglob("*") if not path.is_symlink()} == {"nobody"}
+        assert ended(process, signal.SIGTERM) == (0, "")
+    assert processes_of(home) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL as somebody else")
+async def test_root_can_start_it_in_a_place_of_its_own(directory, project, scratch, monkeypatch):
+    home = scratch / "root-home"
+    monkeypatch.setattr(postgres, "ROOT_HOME", home)
+    directory.mkdir(mode=0o700)
+    data = directory / "data"
+    asked = {name: unused_port() for name in PARTS}
+
+    async with Devstack(data, project, asked) as stack:
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            connection.execute("insert into notes values (2)")
+    (elsewhere,) = home.iterdir()
+    assert not (data / "postgres").exists()
+
+    shutil.rmtree(data)  # what was kept elsewhere for it must not come back
+    async with Devstack(data, project, asked) as stack:
+        with psycopg.connect(stack.database_url) as connection:
+            assert connection.execute("select id from notes").fetchall() == [(1,)]
+        assert elsewhere.exists()
+
+    reset(data)
+    assert not elsewhere.exists()
+    assert [path.name for path in data.iterdir()] == ["lock"]
+
+
+def test_its_parts_are_marked_and_itself_is_not(stack):
+    marks = {}
+    for pid, command in processes_of(stack.data_dir).items():
+        marks[" ".join(command.split()[:3])] = psutil.Process(pid).environ().get(MARK)
+    assert marks.pop(f"{sys.executable} -m devstack") is None
+    assert {mark for mark in marks.values() if mark} == {f"{part}:{stack.data_dir}" for part in ("lite", "postgres")}
+
+
+# Signals
+
+
+@pytest.fixture
+def signals():
+    """Puts everybody's handlers back."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_the_first_signal_ends_the_work_and_no_other_disturbs_its_end(signals, number):
+    steps = []
+
+    async def work():
+        try:
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0)
+            await asyncio.to_thread(steps.append, "cleaned up")
+
+    await until_signalled(work())
+    assert steps == ["cleaned up"]
+
+
+async def test_a_hangup_is_ignored_under_nohup(signals):
+    async def work():
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0)
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    await until_signalled(work())
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+async def test_what_the_work_raises_is_raised(signals):
+    async def work(error):
+        raise error
+
+    with pytest.raises(DevstackError, match="broken"):
+        await until_signalled(work(DevstackError("broken")))
+    with pytest.raises(asyncio.CancelledError):
+        await until_signalled(work(asyncio.CancelledError()))
