@@ -117,7 +117,7 @@ def serve(bind: str | None, config: Path | None) -> None:
     configure(settings.log_level)
     default = Path("hypercorn.toml")
     file = config or (default if default.exists() else None)
-    asyncio.run(run(create_app(settings), configuration(file, bind)))
+    asyncio.run(run(create_app(settings), configuration(file, bind, settings.stuck_seconds)))
 
 
 @cli.command()

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import tomllib
 from pathlib import Path
+from typing import cast
 
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from quart import Quart
 
 from service.app import drain
@@ -24,15 +26,34 @@ class ServerError(RowcastServiceError):
     """The server can't start; the message says what to change."""
 
 
-def configuration(file: Path | None, bind: str | None) -> Config:
+class StreamConfig(Config):
+    """Hypercorn's configuration, and for how long a connection may take nothing of what it is sent.
+
+    Hypercorn has no such limit: a stalled reader would block its stream, and hold its place, for ever. The kernel has
+    one (TCP_USER_TIMEOUT, Linux); accepted connections inherit it from the socket that listens.
+    """
+
+    stuck_seconds = 30.0
+
+    def create_sockets(self) -> Sockets:
+        sockets = super().create_sockets()
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
+            if option is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
+                listening.setsockopt(socket.IPPROTO_TCP, option, round(self.stuck_seconds * 1000))
+        return sockets
+
+
+def configuration(file: Path | None, bind: str | None, stuck_seconds: float) -> StreamConfig:
     """Hypercorn's configuration from a TOML file, if there is one; ``bind`` ("host:port") wins over it.
 
     Raises :class:`ServerError` when the file is none, OSError when it can't be read.
     """
     try:
-        config = Config.from_toml(file) if file is not None else Config()
+        config = cast("StreamConfig", StreamConfig.from_toml(file)) if file else StreamConfig()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ServerError(f"{file} is no TOML: {error}.") from None
+    config.stuck_seconds = stuck_seconds
     if bind is not None:
         config.bind = [bind]
     if config.errorlog == "-":

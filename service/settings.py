@@ -73,6 +73,7 @@ class Settings(BaseModel):
     linger_seconds: float = Field(30.0, ge=0, validation_alias="ROWCAST_LINGER_SECONDS")
     keepalive_seconds: float = Field(25.0, gt=0, le=300, validation_alias="ROWCAST_KEEPALIVE_SECONDS")
     stream_max_age_seconds: float = Field(3600.0, ge=10, validation_alias="ROWCAST_STREAM_MAX_AGE_SECONDS")
+    stuck_seconds: float = Field(30.0, ge=1, le=600, validation_alias="ROWCAST_STUCK_SECONDS")
     outbox_bytes: int = Field(1 << 20, ge=16 << 10, validation_alias="ROWCAST_OUTBOX_BYTES")
     retention_days: float = Field(7.0, ge=0, le=3650, validation_alias="ROWCAST_RETENTION_DAYS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWCAST_LOG_LEVEL")

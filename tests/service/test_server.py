@@ -17,7 +17,7 @@ import pytest
 
 from service.server import ServerError, configuration
 from tests.conftest import ROOT, StackFacts, unused_port
-from tests.service.conftest import Project, answers, service_environment
+from tests.service.conftest import Project, answers, served, service_environment
 from tests.service.pages import opened
 
 END_SECONDS = 60
@@ -107,6 +107,38 @@ async def test_a_reader_that_takes_nothing_does_not_keep_the_service(
         assert "Traceback" not in log.read_text()
 
 
+async def test_a_reader_that_takes_nothing_loses_its_place(stack: StackFacts, project: Project) -> None:
+    with served({**service_environment(stack), "ROWCAST_STUCK_SECONDS": "1"}) as url:
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        reader.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        request = f"GET /api/projects/{project.id}/status?token={project.token} HTTP/1.1\r\nHost: x\r\n\r\n"
+        reader.sendall(request.encode())
+        async with (
+            opened(f"{url}/api/projects/{project.id}/status", project.headers) as page,
+            httpx.AsyncClient() as client,
+        ):
+
+            async def streams() -> int:
+                text = (await client.get(f"{url}/metrics")).text
+                return int(text.partition('rowcast_streams_open{feed="project"} ')[2].partition(".")[0])
+
+            await page.until("connected")
+            while await streams() < 2:
+                await asyncio.sleep(0.01)
+            for number in range(200):
+                project.execute(
+                    "insert into ingestion_sources (project_id, source_name, source_type) values (%s, %s, 'x')",
+                    project.id, f"{number} " + "x" * 50_000,
+                )  # fmt: skip
+                await page.next()
+            while await streams() > 1:
+                await asyncio.sleep(0.05)
+            project.source("the others go on")
+            await page.until("status_update", sourceName="the others go on")
+        reader.close()
+
+
 def test_a_service_without_streams_ends_at_once(stack: StackFacts, tmp_path: Path) -> None:
     with serving(stack, tmp_path) as (url, process, log):
         process.terminate()
@@ -148,17 +180,17 @@ async def test_tokens_in_addresses_reach_no_log(stack: StackFacts, project: Proj
 def test_a_configuration_is_read_and_bind_wins(tmp_path: Path) -> None:
     file = tmp_path / "hypercorn.toml"
     file.write_text('bind = ["127.0.0.1:1"]\nbacklog = 4096\n')
-    assert configuration(file, None).bind == ["127.0.0.1:1"]
-    config = configuration(file, "127.0.0.1:2")
+    assert configuration(file, None, 30).bind == ["127.0.0.1:1"]
+    config = configuration(file, "127.0.0.1:2", 30)
     assert (config.bind, config.backlog) == (["127.0.0.1:2"], 4096)
-    assert configuration(None, None).bind == ["127.0.0.1:8000"]
+    assert configuration(None, None, 30).bind == ["127.0.0.1:8000"]
 
 
 def test_lines_to_stderr_go_through_our_logging_and_files_stay_files(tmp_path: Path) -> None:
-    assert configuration(None, None).errorlog is logging.getLogger("hypercorn.error")
+    assert configuration(None, None, 30).errorlog is logging.getLogger("hypercorn.error")
     file = tmp_path / "hypercorn.toml"
     file.write_text('errorlog = "errors.log"\n')
-    assert configuration(file, None).errorlog == "errors.log"
+    assert configuration(file, None, 30).errorlog == "errors.log"
 
 
 @pytest.mark.parametrize("content", [b"bind = [", b"\xff\xfe", b"just words"])
@@ -166,7 +198,7 @@ def test_a_broken_configuration_is_told(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "hypercorn.toml"
     file.write_bytes(content)
     with pytest.raises(ServerError, match=r"hypercorn\.toml is no TOML: "):
-        configuration(file, None)
+        configuration(file, None, 30)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -174,4 +206,4 @@ def test_a_configuration_that_may_not_be_read_is_an_oserror(tmp_path: Path) -> N
     file = tmp_path / "hypercorn.toml"
     file.touch(mode=0)
     with pytest.raises(PermissionError):
-        configuration(file, None)
+        configuration(file, None, 30)

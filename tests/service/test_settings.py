@@ -43,6 +43,7 @@ def test_three_variables_are_enough():
         "cors_origins": (),
         "heads_seconds": 5.0,
         "retention_days": 7.0,
+        "stuck_seconds": 30.0,
         "linger_seconds": 30.0,
         "keepalive_seconds": 25.0,
         "stream_max_age_seconds": 3600.0,
@@ -72,6 +73,7 @@ def test_three_variables_are_enough():
         ("ROWCAST_STREAM_MAX_AGE_SECONDS", "10", "stream_max_age_seconds", 10.0),
         ("ROWCAST_OUTBOX_BYTES", "16384", "outbox_bytes", 16384),
         ("ROWCAST_RETENTION_DAYS", "0", "retention_days", 0.0),
+        ("ROWCAST_STUCK_SECONDS", "1", "stuck_seconds", 1.0),
         ("ROWCAST_LOG_LEVEL", "debug", "log_level", "debug"),
     ],
 )  # fmt: skip
@@ -81,7 +83,7 @@ def test_a_variable_is_read(name, text, field, value):
 
 
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 13
+    assert len(Settings.model_fields) == 14
 
 
 @pytest.mark.parametrize(
