@@ -8,7 +8,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from devstack.errors import DevstackError
+from devstack.errors import DEFAULT_DIRECTORY, DevstackError
 from devstack.stack import Devstack, until_signalled
 
 
@@ -40,7 +40,7 @@ async def run(directory: Path, project: Path, ports: dict[str, int], *, faults: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m devstack", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, default=Path(".rowcast"))
+    parser.add_argument("--data-dir", type=Path, default=DEFAULT_DIRECTORY)
     parser.add_argument("--project-dir", type=Path, default=Path.cwd(), help="the directory that has supabase/")
     parser.add_argument("--faults", action="store_true", help="let Realtime be made to fail (see docs/devstack.md)")
     for name in ("gateway", "database", "studio"):

@@ -130,7 +130,7 @@ async def running_service(
         )  # fmt: skip
     try:
         if not await _is_ready(process, f"{variables['ROWCAST_URL']}/readyz"):
-            raise DevstackError(f"The service did not start: {last_line(log)}")
+            raise DevstackError(f"The service did not start: {last_line(log)} (all of it: {log})")
         yield process
     finally:
         await _stop(process)
@@ -160,12 +160,12 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 async def service_ended(process: asyncio.subprocess.Process, log: Path) -> NoReturn:
     status = await process.wait()
-    raise DevstackError(f"The service ended by itself (exit status {status}): {last_line(log)}")
+    raise DevstackError(f"The service ended by itself (exit status {status}): {last_line(log)} (all of it: {log})")
 
 
 def last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"{lines[-1] if lines else 'no message'} (all of it: {log})"
+    return lines[-1] if lines else "no message"
 
 
 def detach(options: Options) -> str:
@@ -193,7 +193,7 @@ def detach(options: Options) -> str:
         raise
     if told != b"ready":
         process.wait()
-        raise DevstackError(last_line(log_file).removeprefix("Error: ").split(" (all of it")[0])
+        raise DevstackError(last_line(log_file).removeprefix("Error: "))
     return log_file.read_text().strip()
 
 

@@ -21,7 +21,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from devstack.errors import DevstackError
+from devstack.errors import DevstackError, way_out
 from devstack.leftovers import mark
 
 ROOT_HOME = Path("/var/lib/rowcast")
@@ -115,7 +115,7 @@ class Postgres:
     def __init__(self, directory: Path, port: int, password: str) -> None:
         self.port = port
         self.password = password
-        self._mark = mark("postgres", directory)
+        self._directory = directory
         self._identity = Identity.current()
         self._bin = _binaries(self._identity)
         self.data = directory.resolve() / "postgres"
@@ -177,7 +177,7 @@ class Postgres:
     def _broken(self, why: str) -> DevstackError:
         return DevstackError(
             f"The database directory {self.data} can't be used: {why}. "
-            "`rowcast dev --reset` deletes its data and begins anew."
+            f"{way_out('--reset', self._directory)} deletes its data and begins anew."
         )
 
     def _check(self, done: subprocess.CompletedProcess[str]) -> None:
@@ -189,13 +189,14 @@ class Postgres:
         raise self._broken(f"{done.args[0]} failed with “{detail}”")
 
     def _call(self, command: Sequence[str | Path], log: Path | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **mark("postgres", self._directory)}
         # The server inherits its output from pg_ctl, so that must be a file: a pipe would never see its end.
         account = self._identity.account
         with log.open("w+") if log else tempfile.TemporaryFile("w+") as output:
             returncode = subprocess.run(
                 [self._bin / command[0], *command[1:]],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
-                cwd="/", env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **self._mark}, start_new_session=True,
+                cwd="/", env=environment, start_new_session=True,
                 user=account.pw_uid if account else None, group=account.pw_gid if account else None,
                 extra_groups=[] if account else None,
             ).returncode  # fmt: skip

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import psutil
 
-from devstack.errors import DevstackError
+from devstack.errors import DevstackError, way_out
 from devstack.lite import Keys
 
 PREFERRED_PORTS = {"gateway": 54321, "database": 54322, "studio": 54323, "service": 8000}
@@ -88,9 +88,9 @@ class DataDirectory:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            holder = f"process {self.holder()}"
+            end = way_out("--stop", self.path)
             raise DevstackError(
-                f"A devstack already runs on {self.path} ({holder}); `rowcast dev --stop` ends it."
+                f"A devstack already runs on {self.path} (process {self.holder()}); {end} ends it."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -129,8 +129,9 @@ class DataDirectory:
                 return None
             return _parse(json.loads(self._file.read_text()))
         except ValueError as error:
+            reset = way_out("--reset", self.path)
             raise DevstackError(
-                f"{self._file} is damaged ({error}); `rowcast dev --reset` deletes the data and begins anew."
+                f"{self._file} is damaged ({error}); {reset} deletes the data and begins anew."
             ) from None
 
     def save(self, state: State) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from devstack import dev as module
 from devstack.errors import DevstackError
+from tests.conftest import unused_port
 from tests.devstack.programs import ROWCAST, dev, ended, new_ports, processes_of, refused, started, until
 
 NAMES = {
@@ -84,7 +85,8 @@ def test_in_the_background_with_a_crash_and_an_end(directory):
 
     # Nothing disturbs it.
     process = psutil.Process(holder(directory))
-    line = f"Error: A devstack already runs on {directory} (process {process.pid}); `rowcast dev --stop` ends it."
+    stop = f"`rowcast dev --data-dir {shlex.quote(str(directory))} --stop`"
+    line = f"Error: A devstack already runs on {directory} (process {process.pid}); {stop} ends it."
     before = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
     for option in ("--reset", "--detach"):
         assert refused(dev(directory, option)) == line
@@ -123,7 +125,7 @@ def test_damage_is_told_and_a_reset_begins_anew(directory):
     for command in (dev(directory), dev(directory, "--detach")):
         assert refused(command) == (
             f"Error: {directory / 'stack.json'} is damaged (it has no 'keys'); "
-            "`rowcast dev --reset` deletes the data and begins anew."
+            f"`rowcast dev --data-dir {shlex.quote(str(directory))} --reset` deletes the data and begins anew."
         )
     with started(dev(directory, "--reset", *new_ports("service"))) as process:
         last = next(line for line in process.stdout if line.startswith("For other terminals"))
@@ -147,6 +149,23 @@ def test_in_the_background_a_failed_start_is_told_in_a_line(directory):
         "run this in a checkout of rowcast, or name one with --project-dir."
     )
     assert processes_of(directory) == {}
+
+
+def test_in_the_background_interrupted_while_it_starts_it_leaves_nothing(directory):
+    with started(dev(directory, "--detach", *new_ports("service"))) as process:
+        until(lambda: any("migration up" in command for command in processes_of(directory).values()))
+        assert ended(process, signal.SIGINT) == (130, "\nInterrupted.\n")
+    assert processes_of(directory) == {}
+
+
+async def test_a_service_that_does_not_get_ready_is_given_up(monkeypatch):
+    monkeypatch.setattr(module, "START_SECONDS", 0.2)
+    runs = await asyncio.create_subprocess_exec(sys.executable, "-c", "import signal; signal.pause()")
+    url = f"http://127.0.0.1:{unused_port()}/readyz"
+    assert not await module._is_ready(runs, url)
+    await module._stop(runs)
+    assert runs.returncode == -signal.SIGTERM
+    assert not await module._is_ready(runs, url)
 
 
 async def test_a_service_that_ends_by_itself_is_told_with_its_last_words(tmp_path):

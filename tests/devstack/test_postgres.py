@@ -1,5 +1,6 @@
 import os
 import pwd
+import shlex
 import shutil
 import socket
 import stat
@@ -111,7 +112,7 @@ def refusal(cluster):
 def way_out(cluster, why):
     return (
         f"The database directory {cluster.data} can't be used: {why}. "
-        "`rowcast dev --reset` deletes its data and begins anew."
+        f"`rowcast dev --data-dir {shlex.quote(str(cluster.data.parent))} --reset` deletes its data and begins anew."
     )
 
 
@@ -157,7 +158,7 @@ def test_a_truncated_control_file(damaged):
     file = cluster.data / "global" / "pg_control"
     told = refusal(cluster)
     assert f'could not read file "{file}": read 0 of 296”' in told  # says the server, or pg_ctl
-    assert told.endswith("`rowcast dev --reset` deletes its data and begins anew.")
+    assert told.endswith(way_out(cluster, "").partition(": ")[2])
 
 
 def test_a_configuration_that_is_not_one(damaged):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -57,12 +58,6 @@ def is_running(directory, part):
     return any(part in command for command in processes_of(directory).values())
 
 
-def until_it_runs(process, directory, part):
-    """Waits until a devstack that is starting has come to this part."""
-    until(lambda: is_running(directory, part) or process.poll() is not None)
-    assert process.poll() is None, process.communicate()
-
-
 # Starting, stopping, starting again
 
 
@@ -78,7 +73,8 @@ def test_a_later_start_keeps_data_ports_and_keys_and_nothing_runs_between(direct
         assert httpx.get(told["STUDIO_URL"]).status_code == 200
 
         assert refused(devstack(directory, project=project)) == (
-            f"devstack: A devstack already runs on {directory} (process {process.pid}); `rowcast dev --stop` ends it."
+            f"devstack: A devstack already runs on {directory} (process {process.pid}); "
+            f"`rowcast dev --data-dir {shlex.quote(str(directory))} --stop` ends it."
         )
         for part in ("bin/postgres", "lite/dist/cli/index.js", "-m devstack"):
             assert is_running(directory, part)
@@ -103,55 +99,8 @@ def test_a_later_start_keeps_data_ports_and_keys_and_nothing_runs_between(direct
     with started(devstack(directory, project=project)) as process:
         assert announced(process) == told
         assert rows(told, "notes") == [{"id": 1, "later": "yes"}, {"id": 2, "later": "yes"}]
-        assert ended(process, signal.SIGTERM) == (0, "")
-    assert processes_of(directory) == {}
 
-
-def test_told_to_stop_while_it_starts_it_leaves_nothing(directory):
-    with started(devstack(directory, *new_ports())) as process:
-        until_it_runs(process, directory, "migration up")
-        assert ended(process, signal.SIGINT) == (0, "")
-    assert processes_of(directory) == {}
-
-
-def test_a_crash_while_it_first_starts_is_no_obstacle_to_the_next_start(directory, project):
-    cleaned_up = ""
-    for moment, left in (("bin/initdb", "postgres"), ("migration up", "lite, postgres")):
-        with started(devstack(directory, *new_ports(), project=project)) as process:
-            until_it_runs(process, directory, moment)
-            assert ended(process, signal.SIGKILL) == (-signal.SIGKILL, "")
-        assert processes_of(directory) != {}
-        cleaned_up = f"Cleaned up after a crash: {left}.\n"
-    with started(devstack(directory, *new_ports(), project=project)) as process:
-        told = announced(process)
-        assert rows(told, "notes") == [{"id": 1}]
-        assert ended(process, signal.SIGTERM) == (0, cleaned_up)
-
-
-# What goes wrong
-
-
-def test_a_seed_and_a_migration_that_fail_are_told_and_can_be_mended(directory, project):
-    command = devstack(directory, *new_ports(), project=project)
-    seed = project / "supabase" / "seed.sql"
-    seed.write_text("insert into notes values ('one');")
-    assert refused(command) == (f'devstack: {seed} failed: invalid input syntax for type integer: "one"')
-    assert processes_of(directory) == {}
-
-    seed.write_text("insert into notes values (1);")
-    migration = project / "supabase" / "migrations" / "20260102000001_wrong.sql"
-    migration.write_text("create table wrong (id nonsense);")
-    assert refused(command) == (
-        "devstack: Supabase Lite can't migrate the database: "
-        f'Migration failed: type "nonsense" does not exist (all of it: {directory / "lite.log"})'
-    )
-    assert processes_of(directory) == {}
-
-    migration.write_text("create table wrong (id int);")
-    with started(command) as process:
-        told = announced(process)
-        assert (rows(told, "notes"), rows(told, "wrong")) == ([{"id": 1}], [])
-
+        # A part of it dies.
         (lite,) = [pid for pid, command in processes_of(directory).items() if "lite/dist/cli/index.js" in command]
         psutil.Process(lite).kill()
         assert ended(process) == (
@@ -159,6 +108,29 @@ def test_a_seed_and_a_migration_that_fail_are_told_and_can_be_mended(directory, 
             f"devstack: Supabase Lite ended by itself (exit status -9); its log is {directory / 'lite.log'}.\n",
         )
     assert processes_of(directory) == {}
+
+
+def test_a_first_start_that_crashed_or_failed_is_no_obstacle_to_the_next(directory, project):
+    command = devstack(directory, *new_ports(), project=project)
+    for moment in ("bin/initdb", "migration up"):
+        with started(command) as process:
+            until(lambda moment=moment: is_running(directory, moment) or process.poll() is not None)
+            assert ended(process, signal.SIGKILL) == (-signal.SIGKILL, "")
+        assert processes_of(directory) != {}
+
+    seed = project / "supabase" / "seed.sql"
+    seed.write_text("insert into notes values ('one');")
+    assert refused(command) == f'devstack: {seed} failed: invalid input syntax for type integer: "one"'
+    assert processes_of(directory) == {}
+
+    seed.write_text("insert into notes values (1);")
+    with started(command) as process:
+        assert rows(announced(process), "notes") == [{"id": 1}]
+        assert ended(process, signal.SIGTERM) == (0, "")
+    assert processes_of(directory) == {}
+
+
+# What goes wrong
 
 
 def test_what_is_missing_is_told_before_anything_is_made(directory, scratch):

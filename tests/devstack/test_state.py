@@ -57,7 +57,8 @@ def test_one_at_a_time_holds_it(directory):
     with pytest.raises(DevstackError) as refusal:
         DataDirectory(directory.path).acquire()
     assert str(refusal.value) == (
-        f"A devstack already runs on {directory.path} (process {os.getpid()}); `rowcast dev --stop` ends it."
+        f"A devstack already runs on {directory.path} (process {os.getpid()}); "
+        f"`rowcast dev --data-dir {directory.path} --stop` ends it."
     )
     assert DataDirectory(directory.path).holder() == os.getpid()
     directory.release()
@@ -166,7 +167,9 @@ def test_a_damaged_state_is_told_with_the_way_out(directory, content, why):
         directory.load()
     assert str(damage.value).startswith(f"{directory.path / 'stack.json'} is damaged (")
     assert why in str(damage.value)
-    assert str(damage.value).endswith("); `rowcast dev --reset` deletes the data and begins anew.")
+    assert str(damage.value).endswith(
+        f"); `rowcast dev --data-dir {directory.path} --reset` deletes the data and begins anew."
+    )
 
 
 def test_a_database_whose_state_is_gone_is_not_taken_for_new(directory):
