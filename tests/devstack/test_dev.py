@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shlex
-import shutil
 import signal
 import stat
 import subprocess
@@ -23,18 +22,6 @@ NAMES = {
     "SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "DATABASE_URL",
     "ROWCAST_URL", "STUDIO_URL", "ROWCAST_DEMO_PROJECT", "ROWCAST_DEMO_EMAIL", "ROWCAST_DEMO_PASSWORD",
 }  # fmt: skip
-
-
-@pytest.fixture
-def directory(scratch, request):
-    """A path for a data directory, on which nothing is left running."""
-    path = scratch / f"{request.node.name}'s own"
-    yield path
-    left = processes_of(path)
-    for pid in left:
-        psutil.Process(pid).kill()
-    shutil.rmtree(path, ignore_errors=True)
-    assert left == {}
 
 
 def run(command, **options):

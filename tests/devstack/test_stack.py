@@ -25,18 +25,6 @@ from tests.devstack.programs import announced, devstack, ended, new_ports, proce
 
 
 @pytest.fixture
-def directory(scratch, request):
-    """A path for a data directory, on which nothing is left running, with a blank and a quote in its name."""
-    path = scratch / f"{request.node.name}'s own"
-    yield path
-    left = processes_of(path)
-    for pid in left:
-        psutil.Process(pid).kill()
-    shutil.rmtree(path, ignore_errors=True)
-    assert left == {}
-
-
-@pytest.fixture
 def project(directory):
     """A project of one migration, which a test may spoil."""
     root = directory.with_name("project of " + directory.name)

@@ -14,7 +14,7 @@ from tests.conftest import unused_port
 
 
 @pytest.fixture
-def directory(tmp_path):
+def data(tmp_path):
     data = DataDirectory(tmp_path / "data")
     data.acquire()
     yield data
@@ -53,17 +53,17 @@ def test_it_is_made_with_its_parents(tmp_path):
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_one_at_a_time_holds_it(directory):
+def test_one_at_a_time_holds_it(data):
     with pytest.raises(DevstackError) as refusal:
-        DataDirectory(directory.path).acquire()
+        DataDirectory(data.path).acquire()
     assert str(refusal.value) == (
-        f"A devstack already runs on {directory.path} (process {os.getpid()}); "
-        f"`rowcast dev --data-dir {directory.path} --stop` ends it."
+        f"A devstack already runs on {data.path} (process {os.getpid()}); "
+        f"`rowcast dev --data-dir {data.path} --stop` ends it."
     )
-    assert DataDirectory(directory.path).holder() == os.getpid()
-    directory.release()
-    assert DataDirectory(directory.path).holder() is None
-    other = DataDirectory(directory.path)
+    assert DataDirectory(data.path).holder() == os.getpid()
+    data.release()
+    assert DataDirectory(data.path).holder() is None
+    other = DataDirectory(data.path)
     other.acquire()
     other.release()
 
@@ -82,42 +82,42 @@ def test_no_directory_has_no_holder(tmp_path):
     assert DataDirectory(tmp_path / "none").holder() is None
 
 
-def test_erasing_takes_only_what_a_devstack_made(directory):
-    directory.save(new_state())
-    directory.write_private("env", "A=1\n")
+def test_erasing_takes_only_what_a_devstack_made(data):
+    data.save(new_state())
+    data.write_private("env", "A=1\n")
     for made in ("lite", "postgres"):
-        (directory.path / made / "deep").mkdir(parents=True)
-    (directory.path / "mine.txt").touch()
-    (directory.path / "dev.log.old").mkdir()
-    directory.erase()
-    assert {path.name for path in directory.path.iterdir()} == {"lock", "mine.txt", "dev.log.old"}
+        (data.path / made / "deep").mkdir(parents=True)
+    (data.path / "mine.txt").touch()
+    (data.path / "dev.log.old").mkdir()
+    data.erase()
+    assert {path.name for path in data.path.iterdir()} == {"lock", "mine.txt", "dev.log.old"}
 
 
 # What it keeps
 
 
-def test_the_state_comes_back_as_saved(directory):
+def test_the_state_comes_back_as_saved(data):
     state = replace(new_state(), ports={"gateway": 54321, "service": 8000}, prepared=True)
-    directory.save(state)
-    assert directory.load() == state
+    data.save(state)
+    assert data.load() == state
 
 
-def test_a_new_directory_has_no_state(directory):
-    assert directory.load() is None
+def test_a_new_directory_has_no_state(data):
+    assert data.load() is None
 
 
-def test_only_the_owner_may_read_secrets(directory):
+def test_only_the_owner_may_read_secrets(data):
     before = os.umask(0)
     try:
-        directory.save(new_state())
-        (directory.path / "env").touch(mode=0o666)
-        (directory.path / "env.new").touch(mode=0o666)  # left by a crash
-        directory.write_private("env", "KEY=1\n")
+        data.save(new_state())
+        (data.path / "env").touch(mode=0o666)
+        (data.path / "env.new").touch(mode=0o666)  # left by a crash
+        data.write_private("env", "KEY=1\n")
     finally:
         os.umask(before)
-    assert {stat.S_IMODE((directory.path / name).stat().st_mode) for name in ("stack.json", "env")} == {0o600}
-    assert (directory.path / "env").read_text() == "KEY=1\n"
-    assert not (directory.path / "env.new").exists()
+    assert {stat.S_IMODE((data.path / name).stat().st_mode) for name in ("stack.json", "env")} == {0o600}
+    assert (data.path / "env").read_text() == "KEY=1\n"
+    assert not (data.path / "env.new").exists()
 
 
 def _without(key):
@@ -159,23 +159,23 @@ def _sound():
         (_with(demo_password=None).encode(), "not what a devstack writes"),
     ],
 )
-def test_a_damaged_state_is_told_with_the_way_out(directory, content, why):
-    (directory.path / "stack.json").write_text(_sound())
-    assert directory.load() is not None
-    (directory.path / "stack.json").write_bytes(content)
+def test_a_damaged_state_is_told_with_the_way_out(data, content, why):
+    (data.path / "stack.json").write_text(_sound())
+    assert data.load() is not None
+    (data.path / "stack.json").write_bytes(content)
     with pytest.raises(DevstackError) as damage:
-        directory.load()
-    assert str(damage.value).startswith(f"{directory.path / 'stack.json'} is damaged (")
+        data.load()
+    assert str(damage.value).startswith(f"{data.path / 'stack.json'} is damaged (")
     assert why in str(damage.value)
     assert str(damage.value).endswith(
-        f"); `rowcast dev --data-dir {directory.path} --reset` deletes the data and begins anew."
+        f"); `rowcast dev --data-dir {data.path} --reset` deletes the data and begins anew."
     )
 
 
-def test_a_database_whose_state_is_gone_is_not_taken_for_new(directory):
-    (directory.path / "postgres").mkdir()
+def test_a_database_whose_state_is_gone_is_not_taken_for_new(data):
+    (data.path / "postgres").mkdir()
     with pytest.raises(DevstackError, match=r"damaged \(it is missing, though there is a database\).*--reset"):
-        directory.load()
+        data.load()
 
 
 def test_every_state_has_secrets_of_its_own():
