@@ -65,8 +65,6 @@ def verify(token: str, keys: Mapping[str, jwt.PyJWK], secret: str | None, issuer
         )  # fmt: skip
     except jwt.PyJWTError as error:
         raise invalid(str(error).rstrip(".").lower()) from None
-    except RecursionError:
-        raise invalid("its claims are nested too deeply") from None
     expires_at = _seconds("exp", claims["exp"])
     not_before = _seconds("nbf", claims.get("nbf", 0))
     if expires_at + LEEWAY_SECONDS <= now:
@@ -88,7 +86,7 @@ def _seconds(name: str, value: Any) -> float:
 def _key_for(token: str, keys: Mapping[str, jwt.PyJWK], secret: str | None) -> tuple[jwt.PyJWK | str, str]:
     try:
         header = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, RecursionError):
+    except (jwt.PyJWTError, RecursionError):  # the latter from JSON nested deeply, in older versions of PyJWT
         raise invalid("it is no JWT") from None
     kid = header.get("kid")
     if isinstance(kid, str) and kid in keys:
