@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from devstack.realtime import values
@@ -71,38 +72,62 @@ def _identity(relation: Relation, tuple_: Values) -> dict[str, str | None]:
     }
 
 
-def odd_values(row: Row, table: Table) -> list[tuple[Type, str]]:
-    """The values whose JSON only PostgreSQL knows."""
-    return [
-        (type_, text)
-        for side in (row.new, row.old)
-        for name, text in (side or {}).items()
-        if text is not None and (type_ := table.types[name]) and values.to_json(type_.name, text) is None
-    ]
+Odd = tuple[Type, str]
+"""A value whose JSON only PostgreSQL knows: its type and text."""
 
 
-def render(
-    row: Row,
-    table: Table,
-    selectable: Collection[str],
-    select: Collection[str] | None,
-    casts: Mapping[tuple[Type, str], str],
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A row's values as JSON by column name, None for NULL."""
+
+    new: dict[str, str | None]
+    old: dict[str, str | None]
+    odd: list[tuple[dict[str, str | None], str, Odd]]
+    """What is missing from them: the side, the column, the value."""
+
+    def fill(self, casts: Mapping[Odd, str]) -> None:
+        """Put in what was missing."""
+        for side, name, value in self.odd:
+            side[name] = casts[value]
+
+
+def to_sides(row: Row, table: Table) -> Sides:
+    """The JSON of a row's values, but of the odd ones."""
+    odd: list[tuple[dict[str, str | None], str, Odd]] = []
+    new, old = (_side(texts or {}, table, odd) for texts in (row.new, row.old))
+    return Sides(new, old, odd)
+
+
+def _side(
+    texts: Mapping[str, str | None], table: Table, odd: list[tuple[dict[str, str | None], str, Odd]]
+) -> dict[str, str | None]:
+    side: dict[str, str | None] = {}
+    for name, text in texts.items():
+        json = None
+        if text is not None:
+            type_ = table.types[name]
+            json = values.to_json(type_.name, text)
+            if json is None:
+                odd.append((side, name, (type_, text)))
+        side[name] = json
+    return side
+
+
+def render(row: Row, table: Table, sides: Sides, selectable: frozenset[str], select: tuple[str, ...] | None) -> str:
     """The JSON of a frame's `data`.
 
     Args:
+        sides: the row's values, none of them missing.
         selectable: the columns that the role may select.
         select: the columns the binding asked for beside the primary key, None for all.
-        casts: the JSON of the row's odd values.
     """
     if row.action != "DELETE":
         if not table.primary_key:
             return _error(row, NO_PRIMARY_KEY)
-        if not table.primary_key <= set(selectable):
+        if not table.primary_key <= selectable:
             return _error(row, UNAUTHORIZED)
-    chosen = set(selectable) if select is None else set(selectable) & (set(select) | table.primary_key)
-    new, old = _json(row.new, table, casts), _json(row.old, table, casts)
-    large = _raw_size(row, table, new, old) > MAX_BYTES
+    chosen = selectable if select is None else selectable & (table.primary_key | set(select))
+    large = _is_large(row, table, sides)
 
     def shown(side: Mapping[str, str | None], names: Collection[str]) -> str:
         return values.record(
@@ -113,24 +138,28 @@ def render(
             }
         )
 
-    columns = ", ".join(
-        f'{{"name": {values.quote(name)}, "type": {values.quote(type_)}}}'
-        for name, type_ in table.columns
-        if name in chosen
-    )
     head = f'{{"table":{values.quote(row.relation.table)},"type":"{row.action}",'
     if row.action != "DELETE":
-        head += f'"record":{shown(old | new, chosen)},'
+        head += f'"record":{shown(sides.old | sides.new, chosen)},'
     errors = f'["{TOO_LARGE}"]' if large else "null"
+    columns = _columns(table.columns, chosen)
     head += f'"columns":[{columns}],"errors":{errors},"schema":{values.quote(row.relation.schema)},'
     head += f'"commit_timestamp":"{timestamp(row.committed_at)}"'
     if row.action == "UPDATE":
-        head += f',"old_record":{shown(old, chosen)}'
+        head += f',"old_record":{shown(sides.old, chosen)}'
     elif row.action == "DELETE":
-        head += f',"old_record":{shown(old, chosen & table.primary_key if table.rls else chosen)}'
+        head += f',"old_record":{shown(sides.old, chosen & table.primary_key if table.rls else chosen)}'
     return head + "}"
 
 
+@lru_cache(maxsize=1024)
+def _columns(columns: tuple[tuple[str, str], ...], chosen: frozenset[str]) -> str:
+    return ", ".join(
+        f'{{"name": {values.quote(name)}, "type": {values.quote(type_)}}}' for name, type_ in columns if name in chosen
+    )
+
+
+@lru_cache(maxsize=64)
 def timestamp(microseconds: int) -> str:
     """A commit's time as frames show it, cut to milliseconds."""
     moment = _EPOCH + timedelta(milliseconds=microseconds // 1000)
@@ -145,24 +174,15 @@ def _error(row: Row, error: str) -> str:
     )
 
 
-def _json(
-    side: Mapping[str, str | None] | None, table: Table, casts: Mapping[tuple[Type, str], str]
-) -> dict[str, str | None]:
-    rendered: dict[str, str | None] = {}
-    for name, text in (side or {}).items():
-        if text is None:
-            rendered[name] = None
-        else:
-            type_ = table.types[name]
-            json = values.to_json(type_.name, text)
-            rendered[name] = casts[type_, text] if json is None else json
-    return rendered
-
-
-def _raw_size(row: Row, table: Table, *sides: Mapping[str, str | None]) -> int:
-    """About how long the change is in the JSON that the real server measures, wal2json's format 2 as jsonb."""
-    size = 150 + len(row.relation.schema) + len(row.relation.table)
-    for side in sides:
-        for name, value in side.items():
-            size += 50 + len(name) + len(table.types[name].sql) + (4 if value is None else len(value.encode()))
-    return size
+def _is_large(row: Row, table: Table, sides: Sides) -> bool:
+    """Whether the change is over the limit in the JSON that the real server measures, wal2json's format 2 as jsonb."""
+    both = [*sides.new.items(), *sides.old.items()]
+    fixed = 150 + len(row.relation.schema) + len(row.relation.table)
+    fixed += sum(54 + len(name) + len(table.types[name].sql) for name, _ in both)
+    characters = sum(len(value) for _, value in both if value)
+    if fixed + 4 * characters <= MAX_BYTES:  # a character has at most four bytes
+        return False
+    return (
+        fixed - 4 * sum(value is not None for _, value in both) + sum(len(value.encode()) for _, value in both if value)
+        > MAX_BYTES
+    )

@@ -11,7 +11,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 # What the replication stream and the questions must agree on: how values look as text.
-SESSION = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
+SESSION = (
+    "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex"
+    " -c standard_conforming_strings=on"
+)
 # A network that swallows packets must not hang the stand-in for the operating system's hour.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "connect_timeout": 10}
 

@@ -17,22 +17,24 @@ import json
 import logging
 from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import psycopg
 
 from devstack.realtime import changes
 from devstack.realtime.bindings import Binding
-from devstack.realtime.catalog import Catalog, Question, Resolved, Table, Type
-from devstack.realtime.changes import Row
+from devstack.realtime.catalog import Catalog, Question, Resolved, Table
+from devstack.realtime.changes import Row, Sides
 from devstack.realtime.pgoutput import Begin, Delete, Insert, Message, Relation, Update
 from devstack.realtime.routing import Match, Router
 from devstack.realtime.tokens import Claims
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 100
+_BATCH = 500
+_SLICE = 50
+"""Changes sent before others get their turn."""
 _BACKLOG = 10_000
 _NOT_YET_VISIBLE_PAUSE = 0.001
 
@@ -67,7 +69,8 @@ class _Job:
 
     row: Row
     table: Table
-    matches: list[Match[_Listening]] = field(default_factory=list)
+    matches: list[Match[_Listening]]
+    sides: Sides
 
 
 class Dispatcher:
@@ -144,12 +147,14 @@ class Dispatcher:
             table = await self._table(row.relation)
             matches = self._router.match(row.relation.oid, row.action, row.new, row.old)
             if table is not None and matches:
-                jobs.append(_Job(row, table, matches))
+                jobs.append(_Job(row, table, matches, changes.to_sides(row, table)))
         await self._keep_affirmed(jobs)
         await self._keep_visible([job for job in jobs if job.table.rls and job.row.action != "DELETE"])
-        casts = await self._casts([job for job in jobs if job.matches])
-        for job in jobs:
-            await self._send(job, casts)
+        await self._fill([job for job in jobs if job.matches and job.sides.odd])
+        for number, job in enumerate(jobs):
+            await self._send(job)
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
 
     async def _table(self, relation: Relation) -> Table | None:
         known = self._tables.get(relation.oid)
@@ -208,22 +213,28 @@ class Dispatcher:
                 await asyncio.sleep(_NOT_YET_VISIBLE_PAUSE)
         return hidden
 
-    async def _casts(self, jobs: Sequence[_Job]) -> dict[tuple[Type, str], str]:
-        odd = list({value: None for job in jobs for value in changes.odd_values(job.row, job.table)})
-        return dict(zip(odd, await self._catalog.casts(odd), strict=True))
+    async def _fill(self, jobs: Sequence[_Job]) -> None:
+        """Ask for the JSON of values that only PostgreSQL knows."""
+        if jobs:
+            odd = list({value: None for job in jobs for _, _, value in job.sides.odd})
+            casts = dict(zip(odd, await self._catalog.casts(odd), strict=True))
+            for job in jobs:
+                job.sides.fill(casts)
 
-    async def _send(self, job: _Job, casts: dict[tuple[Type, str], str]) -> None:
+    async def _send(self, job: _Job) -> None:
         rendered: dict[tuple[str, tuple[str, ...] | None], str] = {}
         frames: dict[tuple[_Listening, tuple[str, ...] | None], list[Binding]] = defaultdict(list)
         for match in job.matches:
             binding = match.entry.resolved.binding
             frames[match.entry.subscriber, binding.select].append(binding)
         for (listener, select), bindings in frames.items():
+            if listener.subscriber not in self._listening:
+                continue  # it left while PostgreSQL was asked
             role = str(listener.claims["role"])
             data = rendered.get((role, select))
             if data is None:
                 selectable = await self._catalog.selectable(job.table, role)
-                data = rendered[role, select] = changes.render(job.row, job.table, selectable, select, casts)
+                data = rendered[role, select] = changes.render(job.row, job.table, job.sides, selectable, select)
             # The real server lists the last binding first.
             ids = ",".join(str(binding.id) for binding in reversed(bindings))
             listener.subscriber.deliver(data, f"[{ids}]")

@@ -251,7 +251,7 @@ class StandIn:
         if not websocket.can_prepare(request):
             return web.Response(status=426, headers={hdrs.UPGRADE: "websocket"}, text="this is a WebSocket")
         await websocket.prepare(request)
-        connection = Connection(self, websocket, request.transport, version, key)
+        connection = Connection(self, websocket, request, version, key)
         self.connections.add(connection)
         self._empty.clear()
         try:

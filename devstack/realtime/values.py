@@ -7,16 +7,23 @@ returns None, and PostgreSQL is asked. Texts are those of a session in UTC with 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Final
 
-_PLAIN: Final = frozenset({"text", "varchar", "name", "uuid", "inet", "cidr", "interval", "date", "time", "timetz"})
+_PLAIN: Final = frozenset(
+    {"text", "varchar", "name", "char", "uuid", "inet", "cidr", "interval", "date", "time", "timetz"}
+)
 _NUMBERS: Final = frozenset({"int2", "int4", "int8", "oid", "numeric"})
 _FLOATS: Final = frozenset({"float4", "float8"})
 _TIMESTAMP: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(\+00)?")
+_IN_ARRAYS: Final = _PLAIN | _NUMBERS | {"bool", "timestamptz", "timestamp"}
+# An element is quoted, with backslashes before what would end it, or plain; other brackets make more dimensions.
+_ELEMENT: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",{}\\]+)', re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _NOT_FINITE: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -42,12 +49,38 @@ def to_json(type_name: str, text: str) -> str | None:
         return "null" if text in _NOT_FINITE else _float(text)
     if type_name == "bytea":
         return quote(text.removeprefix("\\x"))
+    if type_name.startswith("_") and type_name[1:] in _IN_ARRAYS:
+        return _array(type_name[1:], text)
     return None
 
 
 def quote(text: str) -> str:
     """A JSON string; characters beyond ASCII as they are."""
-    return json.dumps(text, ensure_ascii=False)
+    return encode_basestring(text)
+
+
+def _array(element_type: str, text: str) -> str | None:
+    """An array of one dimension that begins at 1, as almost all do."""
+    if text == "{}":
+        return "[]"
+    if not text.startswith("{"):
+        return None
+    elements: list[str] = []
+    at, end = 1, len(text) - 1
+    while match := _ELEMENT.match(text, at, end):
+        quoted, plain = match.groups()
+        if plain == "NULL":
+            elements.append("null")
+        else:
+            json = to_json(element_type, _ESCAPED.sub(r"\1", quoted) if plain is None else plain)
+            if json is None or (plain in _NOT_FINITE and element_type in _NUMBERS):
+                return None
+            elements.append(json)
+        at = match.end()
+        if at == end:
+            return f"[{', '.join(elements)}]"
+        at += 1  # a comma
+    return None
 
 
 def _timestamp(text: str) -> str | None:
@@ -68,5 +101,11 @@ def _float(text: str) -> str:
 
 def record(values: Mapping[str, str]) -> str:
     """A JSON object of values that are JSON already, as jsonb prints it: shorter keys first, then by bytes."""
-    ordered = sorted(values, key=lambda name: (len(name.encode()), name.encode()))
-    return "{" + ", ".join(f"{quote(name)}: {values[name]}" for name in ordered) + "}"
+    return "{" + ", ".join([f"{key}{values[name]}" for name, key in _keys(tuple(values))]) + "}"
+
+
+@lru_cache(maxsize=4096)
+def _keys(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Names in the order of jsonb, each with its JSON and the colon."""
+    ordered = sorted(names, key=lambda name: (len(name.encode()), name.encode()))
+    return [(name, f"{quote(name)}: ") for name in ordered]

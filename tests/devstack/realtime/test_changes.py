@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from devstack.realtime.catalog import Table, Type
-from devstack.realtime.changes import Row, odd_values, read, render, timestamp
+from devstack.realtime.changes import Row, read, render, timestamp, to_sides
 from devstack.realtime.pgoutput import UNCHANGED, Column, Delete, Insert, Relation, Update
 
-TYPES = {"id": Type("int4", "integer"), "t": Type("text", "text"), "tags": Type("_text", "text[]")}
+TYPES = {"id": Type("int4", "integer"), "t": Type("text", "text"), "tags": Type("mood", "mood")}
 AT = 1_795_262_371_801_999
 
 
@@ -19,8 +19,9 @@ def table(identity: str = "d", *, rls: bool = False, key: frozenset[str] = froze
 
 def data(of: Table, change: Any, *, selectable: tuple[str, ...] = ("id", "t", "tags"), select: Any = None) -> Any:
     row = read(of.relation, change, AT, 1)
-    casts = dict.fromkeys(odd_values(row, of), '["cast"]')
-    return json.loads(render(row, of, selectable, select, casts))
+    sides = to_sides(row, of)
+    sides.fill({value: '["cast"]' for _, _, value in sides.odd})
+    return json.loads(render(row, of, sides, frozenset(selectable), select))
 
 
 def test_an_insert() -> None:
@@ -28,7 +29,7 @@ def test_an_insert() -> None:
         "table": "jobs",
         "type": "INSERT",
         "record": {"id": 7, "t": None, "tags": ["cast"]},
-        "columns": [{"name": "id", "type": "int4"}, {"name": "t", "type": "text"}, {"name": "tags", "type": "_text"}],
+        "columns": [{"name": "id", "type": "int4"}, {"name": "t", "type": "text"}, {"name": "tags", "type": "mood"}],
         "errors": None,
         "schema": "public",
         "commit_timestamp": "2026-11-21T11:59:31.801Z",

@@ -129,6 +129,34 @@ async def test_a_row_that_is_gone_is_not_told_with_row_security(catalog: Catalog
     task.cancel()
 
 
+async def test_who_has_left_hears_nothing_more_and_who_subscribed_anew_misses_nothing(
+    catalog: Catalog, relation: Relation
+) -> None:
+    dispatcher, gone, renewed = Dispatcher(catalog), Ear(), Ear()
+    bindings = await catalog.resolve([binding("")], SERVICE)
+    for ear in (gone, renewed):
+        dispatcher.subscribe(ear, SERVICE, bindings)
+    await catalog._database.rows("insert into rowcast_test_things values (1)")
+    asking, go_on, visible = asyncio.Event(), asyncio.Event(), catalog.visible
+
+    async def asked(*arguments: Any) -> Any:
+        asking.set()
+        await go_on.wait()
+        return await visible(*arguments)
+
+    catalog.visible = asked  # type: ignore[method-assign]
+    task = asyncio.create_task(dispatcher.run())
+    dispatcher.receive(relation)
+    dispatcher.receive(Insert(relation.oid, ("1", None, None, None)))
+    await asyncio.wait_for(asking.wait(), 10)
+    dispatcher.unsubscribe(gone)
+    dispatcher.subscribe(renewed, SERVICE | {"sub": "somebody"}, bindings)
+    go_on.set()
+    assert '"id": 1' in (await asyncio.wait_for(renewed.frames.get(), 10))[0]
+    assert gone.frames.empty()
+    task.cancel()
+
+
 async def test_the_stream_is_held_while_the_backlog_is_full(
     catalog: Catalog, relation: Relation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
