@@ -118,11 +118,7 @@ class Lite:
     async def migrate(self) -> None:
         """Applies the migrations that the database has not had yet."""
         await self._spawn("migration", "up")
-        try:
-            status = await self.wait()
-        finally:
-            await self.stop()
-        if status != 0:
+        if await self.wait() != 0:
             raise DevstackError(f"Supabase Lite can't migrate the database: {self._complaint()}")
 
     async def start(self) -> None:

@@ -144,8 +144,6 @@ class Devstack:
         saved = self.directory.load()
         self.state = saved or state.new_state()
         self.is_new = not self.state.prepared
-        if self.is_new:
-            self.state.ports = {}  # of a first start that failed: nobody has come to rely on them
         self.state.choose_ports(self._names, self._asked_ports)
         ports, keys = self.state.ports, self.state.keys
         self.postgres = Postgres(self.directory.path, ports["database"], self.state.database_password)

@@ -43,9 +43,11 @@ class State:
     def choose_ports(self, names: Iterable[str], asked: dict[str, int]) -> None:
         """Gives each name a port: the one asked for, the one it had before, its preferred one, or any free one.
 
+        Those of a first start that failed do not count: nobody has come to rely on them.
+
         Raises :class:`DevstackError` when two names would share a port.
         """
-        self.ports |= asked
+        self.ports = (self.ports if self.prepared else {}) | asked
         for name in names:
             if name not in self.ports:
                 self.ports[name] = free_port(PREFERRED_PORTS[name], avoid=set(self.ports.values()))

@@ -50,7 +50,7 @@ def is_running(directory, part):
 
 
 def test_a_later_start_keeps_data_ports_and_keys_and_nothing_runs_between(directory, project, stack):
-    with started(devstack(directory, *new_ports(), project=project)) as process:
+    with started(devstack(directory, *new_ports(), project=project), process_group=0) as process:
         told = announced(process)
         assert told["SUPABASE_URL"] != stack.supabase_url  # two run side by side
         with psycopg.connect(told["DATABASE_URL"], autocommit=True) as connection:
@@ -66,7 +66,9 @@ def test_a_later_start_keeps_data_ports_and_keys_and_nothing_runs_between(direct
         )
         for part in ("bin/postgres", "lite/dist/cli/index.js", "-m devstack"):
             assert is_running(directory, part)
-        assert ended(process, signal.SIGINT) == (0, "")  # Ctrl-C reaches nobody else: the parts have their own sessions
+        assert all(os.getpgid(pid) != process.pid for pid in processes_of(directory) if pid != process.pid)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does, which must not reach the parts
+        assert ended(process) == (0, "")
     assert processes_of(directory) == {}
 
     # A port of the first start has been taken since.
@@ -136,15 +138,13 @@ def test_what_is_missing_is_told_before_anything_is_made(directory, scratch):
 
 
 def test_what_can_not_be_used_is_told_in_a_line(directory):
-    directory.write_text("a file")
-    assert refused(devstack(directory)) == f"devstack: {directory} is a file; name a directory with --data-dir."
-    directory.unlink()
     directory.mkdir()
     (directory / "thesis.txt").write_text("years of work")
     assert refused(devstack(directory)) == (
         f"devstack: {directory} holds other files and no rowcast data; name a new or empty directory with --data-dir."
     )
-    assert refused(devstack(directory / "thesis.txt" / "below")).startswith("devstack: [Errno 20] Not a directory: ")
+    below = directory / "thesis.txt" / "below"
+    assert refused(devstack(below)) == f"devstack: [Errno 20] Not a directory: {str(below)!r}"
 
 
 # Who starts it

@@ -194,7 +194,7 @@ def test_every_state_has_secrets_of_its_own():
 
 
 def test_a_port_asked_for_wins_and_is_kept():
-    state = new_state()
+    state = replace(new_state(), prepared=True)
     port = unused_port()
     state.choose_ports(["gateway", "service"], {"gateway": port})
     chosen = dict(state.ports)
@@ -214,6 +214,12 @@ def test_a_preferred_port_is_taken_when_nobody_has_it(taken, monkeypatch):
     assert state.ports["gateway"] == free
     assert state.ports["studio"] in OTHER_PORTS
     assert state.ports["studio"] != taken
+
+
+def test_the_ports_of_a_first_start_that_failed_are_forgotten(taken):
+    state = replace(new_state(), ports={"gateway": taken})
+    state.choose_ports(["gateway"], {})
+    assert state.ports["gateway"] != taken
 
 
 def test_a_port_is_not_given_twice():
