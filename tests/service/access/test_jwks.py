@@ -264,6 +264,14 @@ async def test_a_key_that_may_exist_is_no_invalid_token_while_the_endpoint_is_do
     await refused(verifier, NEW.sign())
 
 
+async def test_a_new_key_is_no_invalid_token_when_the_endpoint_went_down_before_it_was_seen(auth, verifier, clock):
+    await verifier.verify(OLD.sign())
+    await auth.stop()
+    clock.now += COOLDOWN_SECONDS
+    await refused(verifier, NEW.sign(), 503, "upstream_unavailable")
+    await verifier.verify(OLD.sign())
+
+
 async def test_a_failing_endpoint_is_asked_once_in_a_cooldown(auth, verifier, clock):
     auth.fault = answer(b"", 500)
     for _ in range(5):
