@@ -6,11 +6,13 @@ is first iterated and gives it back when it ends, however it ends.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from service.backoff import delays
+from service.changes.change import FeedKey
 from service.changes.log import Snapshot
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
@@ -44,53 +46,60 @@ class Request:
 
 
 class Session:
-    """One stream of one topic. Iterate :meth:`chunks` once."""
+    """One stream of one key. Iterate :meth:`chunks` once."""
 
     def __init__(
-        self, hub: Hub, topic: Topic, request: Request, keepalive_seconds: float, random: Callable[[], float]
+        self, hub: Hub, key: FeedKey, request: Request, keepalive_seconds: float, random: Callable[[], float]
     ) -> None:
         self._hub = hub
-        self._topic = topic
+        self._key = key
+        self._feed = hub.feeds[key.feed]
         self._request = request
         self._keepalive_seconds = keepalive_seconds
         self._random = random
-        self._newest: Delivery | None = None
+        self._newest: Delivery | None = None  # of the last write
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        viewer = self._hub.attach(self._topic, self._request.cursor)
         try:
-            yield self._opening(viewer)
-            try:
-                async for chunk in self._missed(viewer):
-                    yield chunk
-            except (DatabaseUnavailable, DatabaseRefused) as error:
-                logger.warning("a stream of %s %s could not start: %s", *self._topic.key, error)
-                yield self._frame(Error(code="upstream_unavailable", message="The database can't be asked."))
-                viewer.end(Ending.ERROR)
-                yield self._frame(Ending.ERROR.message)
-                return
+            # Attached in the same step in which the topic is there, so that it can't have been given up in between.
+            topic = await self._hub.topic(self._key)
+        except (DatabaseUnavailable, DatabaseRefused) as error:
+            yield self._failure(error)
+            return
+        viewer = self._hub.attach(topic, self._request.cursor)
+        try:
+            yield self._opening(topic, viewer)
+            async for chunk in self._missed(topic, viewer):
+                yield chunk
             async for chunk in self._live(viewer):
                 yield chunk
+        except (DatabaseUnavailable, DatabaseRefused) as error:
+            viewer.end(Ending.ERROR)
+            yield self._failure(error)
         finally:
-            self._hub.detach(self._topic, viewer)
+            self._hub.detach(topic, viewer)
 
-    def _opening(self, viewer: Viewer) -> bytes:
-        cursor, head = self._request.cursor, self._topic.ring.head
+    def _failure(self, error: Exception) -> bytes:
+        logger.warning("a stream of %s %s can't go on: %s", *self._key, error)
+        told = Error(code="upstream_unavailable", message="The database can't be asked.")
+        return self._frame(told) + self._frame(Ending.ERROR.message)
+
+    def _opening(self, topic: Topic, viewer: Viewer) -> bytes:
+        cursor, head = self._request.cursor, topic.ring.head
         resumed = cursor is not None
-        connected = self._topic.feed.connected(
-            self._topic.key.key, head if cursor is None else cursor, resumed=resumed, live=self._topic.live
-        )
+        revision = head if cursor is None else cursor
+        connected = self._feed.connected(self._key.key, revision, resumed=resumed, live=topic.live)
         viewer.live = None  # what it said is in `connected`
-        start = None if self._request.snapshot and not resumed else head if cursor is None else cursor
+        start = None if self._request.snapshot and not resumed else revision
         low, high = RETRY_MILLISECONDS
         return frames.retry(round(low + self._random() * (high - low))) + self._frame(connected, start)
 
-    async def _missed(self, viewer: Viewer) -> AsyncIterator[bytes]:
+    async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncIterator[bytes]:
         """What the page asks for before the present: a replay from its cursor, a snapshot, or nothing."""
         cursor = self._request.cursor
         if cursor is not None:
-            history = await self._hub.history(self._topic, cursor, self._topic.ring.head)
+            history = await self._hub.history(topic, cursor, topic.ring.head)
             if history is None:
                 viewer.tell_reset(Reset(reason="the cursor is too old, or not from this database"))
                 return
@@ -99,8 +108,7 @@ class Session:
             for start in range(0, len(missed), REPLAY_CHUNK):
                 yield self._delivered(missed[start : start + REPLAY_CHUNK])
         elif self._request.snapshot:
-            snapshot = await self._hub.snapshot(self._topic.feed, self._topic.key)
-            for chunk in self._snapshot(viewer, snapshot):
+            for chunk in self._snapshot(viewer, await self._hub.snapshot(self._feed, self._key)):
                 yield chunk
 
     async def _live(self, viewer: Viewer) -> AsyncIterator[bytes]:
@@ -109,17 +117,29 @@ class Session:
         expires = started + self._request.expires_at - time.time()
         retires = started + self._request.max_age
         keepalive = started + self._keepalive_seconds
+        snapshot_due = math.inf  # after a reset: when the database is asked (again); until then nothing else is told
+        waits = delays(self._random)
         while True:
+            now = loop.time()
             if viewer.reset is not None:
-                async for chunk in self._reset(viewer):
+                yield self._reset(viewer)
+                snapshot_due, waits = now, delays(self._random)
+            elif now >= snapshot_due:
+                try:
+                    snapshot = await self._hub.snapshot(self._feed, self._key)
+                except DatabaseUnavailable:
+                    snapshot_due = loop.time() + next(waits)
+                    continue
+                snapshot_due = math.inf
+                for chunk in self._snapshot(viewer, snapshot):
                     yield chunk
-            elif deliveries := self._news(viewer):
-                yield deliveries
+            elif news := self._news(viewer, hold=snapshot_due < math.inf):
+                yield news
                 self._observe_lag()
             elif viewer.ending is not None:
                 yield self._frame(viewer.ending.message)
                 return
-            elif (now := loop.time()) >= expires:
+            elif now >= expires:
                 viewer.end(Ending.TOKEN_EXPIRED)
                 continue
             elif now >= retires:
@@ -129,16 +149,24 @@ class Session:
                 yield frames.keepalive(self._passed_over)
                 self._passed_over = None
             else:
-                await viewer.wait(min(expires, retires, keepalive))
+                await viewer.wait(min(expires, retires, keepalive, snapshot_due))
                 continue
             keepalive = loop.time() + self._keepalive_seconds
 
-    def _news(self, viewer: Viewer) -> bytes:
+    def _reset(self, viewer: Viewer) -> bytes:
+        reset, viewer.reset = viewer.reset, None
+        if reset is None:
+            return b""
+        self._hub.metrics.resets.inc()
+        return self._frame(reset)
+
+    def _news(self, viewer: Viewer, *, hold: bool) -> bytes:
+        """What there is to send; with ``hold`` only what does not wait for a snapshot."""
         news = b""
         if viewer.live is not None:
             news = self._frame(viewer.live)
             viewer.live = None
-        deliveries = viewer.outbox.take()
+        deliveries = [] if hold else viewer.outbox.take()
         self._newest = deliveries[-1] if deliveries else None
         return news + self._delivered(deliveries)
 
@@ -146,28 +174,9 @@ class Session:
         if self._newest is not None:
             self._hub.metrics.lag.observe(max(0.0, time.time() - self._newest.committed_at))
 
-    async def _reset(self, viewer: Viewer) -> AsyncIterator[bytes]:
-        """Tells the reset and what is there instead, as soon as the database can be asked."""
-        self._hub.metrics.resets.inc()
-        reset, viewer.reset = viewer.reset, None
-        if reset is None:
-            return
-        yield self._frame(reset)
-        waits = delays(self._random)
-        while True:
-            try:
-                snapshot = await self._hub.snapshot(self._topic.feed, self._topic.key)
-            except DatabaseUnavailable:
-                await asyncio.sleep(next(waits))
-                yield frames.keepalive()
-            else:
-                break
-        for chunk in self._snapshot(viewer, snapshot):
-            yield chunk
-
     def _snapshot(self, viewer: Viewer, snapshot: Snapshot) -> Iterable[bytes]:
         viewer.outbox.skip_to(snapshot.head)
-        parts = snapshot_parts(snapshot.head, self._topic.feed.snapshot(snapshot.rows))
+        parts = snapshot_parts(snapshot.head, self._feed.snapshot(snapshot.rows))
         for number, part in enumerate(parts, start=1):
             yield self._encoded(part, snapshot.head if number == len(parts) else None)
 
@@ -184,7 +193,7 @@ class Session:
                 self._passed_over = None
             else:
                 self._passed_over = revision
-        self._hub.metrics.deliveries.labels(self._topic.feed.name).inc(len(chunk))
+        self._hub.metrics.deliveries.labels(self._feed.name).inc(len(chunk))
         return b"".join(chunk)
 
     def _frame(self, message: Message, revision: int | None = None) -> bytes:

@@ -37,11 +37,11 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         principal = await with_.gate.admit(asked.access_token(headers, query), key.key)
         if with_.hub.draining:
             raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)
-        topic = await with_.hub.topic(key, JOIN_SECONDS)
+        await with_.hub.topic(key, JOIN_SECONDS)  # what is wrong with it is an answer, not the end of a stream
         # ages are spread, so that streams opened together don't come back together
         max_age = with_.stream_max_age_seconds * (0.75 + with_.random() / 4)
         wanted = Request(cursor, snapshot, named, types, principal.expires_at, max_age)
-        session = Session(with_.hub, topic, wanted, with_.keepalive_seconds, with_.random)
+        session = Session(with_.hub, key, wanted, with_.keepalive_seconds, with_.random)
         response = Response(session.chunks(), headers=STREAM_HEADERS)
         response.timeout = None  # Quart would end a stream after a minute
         return response

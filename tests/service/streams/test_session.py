@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from httpx_sse._decoders import SSEDecoder
 
-from service.errors import DatabaseUnavailable
+from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.feeds.hub import Topic
 from service.streams.session import Request, Session
 from tests.service.fakes import KEY, until
@@ -90,7 +90,7 @@ class Stage(Bench):
     topic: Topic
 
     def page(self, keepalive: float = HOUR, **wanted: Any) -> Page:
-        return Page(Session(self.hub, self.topic, asked(**wanted), keepalive, lambda: 0.0))
+        return Page(Session(self.hub, KEY, asked(**wanted), keepalive, lambda: 0.0))
 
 
 @pytest.fixture
@@ -215,11 +215,69 @@ async def test_a_reset_waits_for_a_database_that_is_down(stage: Stage) -> None:
     stage.hub.lost(KEY, 103, "pruned")
     stage.log.fail = DatabaseUnavailable("down")
     await page.read()
-    await page.read()
+    reading = asyncio.ensure_future(page.read_until("snapshot"))
+    await until(lambda: stage.log.calls.count("snapshot") >= 2)
     assert page.types == ["connected", "reset"]
-    assert page.comments == 1
     stage.log.fail = None
-    await page.read_until("snapshot")
+    await reading
+
+
+async def test_what_happens_before_the_snapshot_of_a_reset_is_in_it(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.hub.lost(KEY, 103, "pruned")
+    stage.log.fail = DatabaseUnavailable("down")
+    await page.read()
+    reading = asyncio.ensure_future(page.read_until("snapshot"))
+    await until(lambda: "snapshot" in stage.log.calls)
+    stage.commit(104)
+    stage.log.fail = None
+    await reading
+    stage.commit(105)
+    await page.read()
+    assert page.ids[1:] == [("reset", None), ("snapshot", "104"), ("new", "105")]
+
+
+async def test_waiting_for_a_snapshot_ends_when_the_stream_does(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.hub.lost(KEY, 103, "pruned")
+    stage.log.fail = DatabaseUnavailable("down")
+    reading = asyncio.ensure_future(page.read_all())
+    await until(lambda: "snapshot" in stage.log.calls)
+    await stage.hub.drain(60)
+    await reading
+    assert page.types == ["connected", "reset", "stream_end"]
+
+
+async def test_a_database_that_refuses_the_snapshot_of_a_reset_ends_the_stream(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.hub.lost(KEY, 103, "pruned")
+    stage.log.fail = DatabaseRefused("permission denied")
+    await page.read_all()
+    assert page.types == ["connected", "reset", "error", "stream_end"]
+
+
+async def test_a_topic_given_up_before_the_first_byte_is_opened_again() -> None:
+    stage = Stage(linger_seconds=0)
+    stage.topic = await stage.hub.topic(KEY)
+    page = stage.page()
+    await until(lambda: stage.listener.unfollowed == [KEY])
+    await page.read()
+    stage.commit(104)
+    await page.read()
+    assert page.types == ["connected", "new"]
+    await page.close()
+    await stage.hub.close()
+
+
+async def test_a_topic_that_cannot_be_opened_again_ends_the_stream_with_a_word() -> None:
+    stage = Stage(linger_seconds=0)
+    page = stage.page()
+    stage.log.fail = DatabaseUnavailable("down")
+    await page.read_all()
+    assert page.types == ["error", "stream_end"]
 
 
 async def test_a_stream_that_cannot_begin_says_so_and_may_come_back(stage: Stage) -> None:
@@ -300,7 +358,7 @@ async def test_what_waits_is_sent_before_the_end(stage: Stage) -> None:
 
 
 async def test_a_reader_too_slow_is_told_and_resumes_where_it_was(stage: Stage) -> None:
-    stage.topic._outbox_bytes = 1000
+    (await stage.hub.topic(KEY))._outbox_bytes = 1000
     page = stage.page()
     await page.read()
     stage.commit(*range(104, 120))
