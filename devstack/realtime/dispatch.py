@@ -196,7 +196,7 @@ class Dispatcher:
         columns = sorted(table.primary_key)
         if not columns or not table.primary_key <= await self._catalog.selectable(table, str(claims["role"])):
             return []  # an error frame tells them nothing
-        waiting, hidden = list(jobs), []
+        waiting, hidden, pause = list(jobs), [], 0.0  # the first time, asking again takes long enough
         while waiting:
             keys = [tuple(str((job.row.new or {})[name]) for name in columns) for job in waiting]
             try:
@@ -210,7 +210,8 @@ class Dispatcher:
             waiting = [job for job in missed if _still_running(job.row.xid, snapshot)]
             hidden += [job for job in missed if job not in waiting]
             if waiting:
-                await asyncio.sleep(_NOT_YET_VISIBLE_PAUSE)
+                await asyncio.sleep(pause)
+                pause = _NOT_YET_VISIBLE_PAUSE
         return hidden
 
     async def _fill(self, jobs: Sequence[_Job]) -> None:

@@ -254,6 +254,8 @@ class StandIn:
         connection = Connection(self, websocket, request, version, key)
         self.connections.add(connection)
         self._empty.clear()
+        if self._stopping:
+            connection.abort()
         try:
             await self._read(connection, websocket)
         finally:
