@@ -10,12 +10,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import psycopg
-from psycopg import sql
 
-from devstack.realtime import filters
+from devstack.realtime import filters, visibility
 from devstack.realtime.bindings import Binding
 from devstack.realtime.database import Database
 from devstack.realtime.filters import Filter, Test
@@ -223,42 +221,12 @@ class Catalog:
         Returns:
             The indexes of the keys that are visible, and PostgreSQL's snapshot at that moment.
         """
-        arrays = ", ".join(
-            f"{_array([key[index] for key in keys])}::{table.types[name].sql}[]"
-            for index, name in enumerate(key_columns)
-        )
         name = (table.relation.schema, table.relation.table)
-        before, after = _visibility(name, tuple(key_columns), json.dumps(dict(claims)))
-        rows = await self._database.rows(f"{before}{arrays}{after}")
+        arrays = [
+            (column, table.types[column].sql, [key[index] for key in keys]) for index, column in enumerate(key_columns)
+        ]
+        rows = await self._database.rows(visibility.question(name, arrays, json.dumps(dict(claims))))
         return {at - 1 for at, _ in rows if at}, rows[-1][1]
-
-
-@lru_cache(maxsize=1024)
-def _visibility(table: tuple[str, str], key_columns: tuple[str, ...], claims_json: str) -> tuple[str, str]:
-    """The question which rows are visible, as what comes before and after the arrays of keys."""
-    claims = json.loads(claims_json)
-    # What policies read the claims from: the whole as Realtime sets it, and singly for Supabase Lite's auth.uid().
-    settings = {f"request.jwt.claim.{name}": str(claims[name]) for name in ("sub", "role") if name in claims}
-    settings |= {"request.jwt.claims": claims_json, "transaction_read_only": "on", "role": str(claims["role"])}
-    names = sql.SQL(", ").join(map(sql.Identifier, key_columns))
-    # Two statements sent together are one transaction, at whose end the settings are put back.
-    before = sql.SQL("select {settings}; select wanted.nth_::int, pg_current_snapshot()::text from unnest(").format(
-        settings=sql.SQL(", ").join(
-            sql.SQL("set_config({}, {}, true)").format(sql.Literal(name), sql.Literal(value))
-            for name, value in settings.items()
-        )
-    )
-    after = sql.SQL(
-        ") with ordinality wanted({names}, nth_) join {table} using ({names})"
-        " union all select 0, pg_current_snapshot()::text"
-    ).format(names=names, table=sql.Identifier(*table))
-    return before.as_string(), after.as_string()
-
-
-def _array(texts: Sequence[str]) -> str:
-    """The SQL of an array, for a session with standard_conforming_strings."""
-    quoted = ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
-    return "'{" + quoted.replace("'", "''") + "}'"
 
 
 class _CheckError(Exception):

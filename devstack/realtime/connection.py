@@ -181,13 +181,16 @@ class Connection:
             await self._wake.wait()
             await self._open.wait()
             self._wake.clear()
-            while self._queue and self._transport is not None and not self._websocket.closed:
+            while self._queue and self._transport is not None and not self._has_ended():
                 # Many frames in one write: a system call for each would cost more than all else.
                 self._transport.write(self._next_chunk())
                 try:
                     await self._drain()
                 except ConnectionError:
                     return
+
+    def _has_ended(self) -> bool:
+        return self._websocket.closed or self._transport is None or self._transport.is_closing()
 
     def _next_chunk(self) -> bytes:
         chunk = bytearray()

@@ -93,7 +93,7 @@ class StandIn:
         self._tasks: list[asyncio.Task[None]] = []
         self._error: BaseException | None = None
         self._dead = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self.connections: set[Connection] = set()
@@ -144,7 +144,7 @@ class StandIn:
 
     async def stop_serving(self) -> None:
         """Take no more connections and close those there are, as a real server that is told to stop."""
-        self._stopping = True
+        self._stopping.set()
         for connection in self.connections:
             connection.end(_GOING_AWAY)
         try:
@@ -231,7 +231,7 @@ class StandIn:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One WebSocket, from its handshake to its end."""
         refusal = self.faults.on_connect(asyncio.get_running_loop().time()) if self.faults is not None else None
-        if self._stopping or (refusal and refusal.status is None):
+        if self._stopping.is_set() or (refusal and refusal.status is None):
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=503)
@@ -254,7 +254,7 @@ class StandIn:
         connection = Connection(self, websocket, request, version, key)
         self.connections.add(connection)
         self._empty.clear()
-        if self._stopping:
+        if self._stopping.is_set():
             connection.abort()
         try:
             await self._read(connection, websocket)

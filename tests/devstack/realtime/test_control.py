@@ -134,26 +134,22 @@ async def test_no_such_fault(console: Console) -> None:
             assert (answer.status, (await answer.json())["field"]) == (404, "id")
 
 
-async def test_dropped_frames_do_not_come_and_others_do(console: Console, sql: psycopg.Connection) -> None:
+@pytest.mark.parametrize(
+    ("kind", "fields", "frames"),
+    [
+        ("drop", {"count": 2}, [("two", 1), ("two", 2), ("one", 3), ("two", 3)]),
+        ("delay", {"count": 1, "delay": 0.3}, [("two", 1), ("two", 2), ("two", 3), ("one", 1), ("one", 2), ("one", 3)]),
+    ],
+)
+async def test_frames_of_one_channel_are_lost_or_late(
+    console: Console, sql: psycopg.Connection, kind: str, fields: Any, frames: Any
+) -> None:
     client = await console.connect()
     await client.ready("one", "two")
-    await console.fault("drop", topic="one", count=2)
+    await console.fault(kind, topic="one", **fields)
     insert(sql, 1, 2, 3)
-    frames = [await client.next() for _ in range(4)]
-    assert [(topic, payload["data"]["record"]["id"]) for topic, _, payload in frames] == [
-        ("two", 1), ("two", 2), ("one", 3), ("two", 3)
-    ]  # fmt: skip
-
-
-async def test_delayed_frames_hold_up_their_channel(console: Console, sql: psycopg.Connection) -> None:
-    client = await console.connect()
-    await client.ready("one", "two")
-    await console.fault("delay", topic="one", delay=0.3, count=1)
-    insert(sql, 1, 2)
-    frames = [await client.next() for _ in range(4)]
-    assert [(topic, payload["data"]["record"]["id"]) for topic, _, payload in frames] == [
-        ("two", 1), ("two", 2), ("one", 1), ("one", 2)
-    ]  # fmt: skip
+    came = [await client.next() for _ in frames]
+    assert [(topic, payload["data"]["record"]["id"]) for topic, _, payload in came] == frames
 
 
 async def test_duplicated_and_reordered_frames(console: Console, sql: psycopg.Connection) -> None:
