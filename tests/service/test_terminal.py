@@ -177,6 +177,12 @@ def test_of_many_rows_the_latest_are_shown_and_the_rest_counted() -> None:
     assert f"and {20 - SHOWN_PROPOSALS} more proposals" in picture
 
 
+def test_when_all_rows_fit_nothing_is_said_of_more() -> None:
+    sources = [{**SOURCE, "sourceId": str(n)} for n in range(SHOWN_SOURCES)]
+    proposals = [{**PROPOSAL, "proposalId": str(n)} for n in range(SHOWN_PROPOSALS)]
+    assert " more " not in shown(*sources, *proposals)
+
+
 def test_what_happens_to_the_stream_is_noted_until_it_is_back() -> None:
     end = {"type": "stream_end", "reason": "shutdown", "reconnect": True}
     assert "stream ended: shutdown" in shown(CONNECTED, end)
