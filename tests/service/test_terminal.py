@@ -160,6 +160,18 @@ def test_any_percent_and_status_can_be_shown(percent: float | None, status: str)
     assert status in shown({**JOB, "status": status}, progress)
 
 
+def test_a_bar_is_as_long_as_its_percent() -> None:
+    def bar(percent: float) -> int:
+        console = Console(file=io.StringIO(), color_system=None, no_color=True, width=120, record=True)
+        view = LiveView(console)
+        progress = {"type": "progress_update", "jobId": "j", "progress": {**PROGRESS, "percent": percent}}
+        view.message(JOB, after(progress))
+        console.print(view._jobs())
+        return console.export_text().count("━")
+
+    assert [bar(percent) for percent in (0.0, 50.0, 100.0)] == [0, 15, 30]
+
+
 def test_of_many_rows_the_latest_are_shown_and_the_rest_counted() -> None:
     jobs = [{**JOB, "jobId": str(n), "title": f"job-{n:02}", "status": "completed"} for n in range(20)]
     jobs[0]["status"] = "running"
