@@ -91,5 +91,8 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
 
     @app.errorhandler(HTTPException)
     async def unknown(error: HTTPException) -> Response:
-        code = "not_found" if error.code == 404 else "bad_request"
-        return await told(ApiError(error.code or 500, code, error.description or error.name))
+        status = error.code or 500
+        code = "not_found" if status == 404 else "bad_request" if status < 500 else "internal_error"
+        response = await told(ApiError(status, code, error.description or error.name))
+        response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
+        return response

@@ -99,9 +99,10 @@ class _Socket(Hearing):
         waits = delays(self._listener.random)
         while True:
             self._listener.metrics.generations.inc()
-            generation = self._listener.new_generation(self)
+            generation: Generation | None = None
             was_live = False
             try:
+                generation = self._listener.new_generation(self)
                 await generation.open()
                 self.generation = generation
                 for key in self.follows:
@@ -111,7 +112,8 @@ class _Socket(Hearing):
                 reason = f"can't connect: {error!r}"
             finally:
                 self.generation = None
-                await generation.close()
+                if generation is not None:
+                    await generation.close()
             for follow in self.follows.values():
                 was_live = was_live or follow.live.is_set()
                 self._listener.on_deaf(follow, reason)

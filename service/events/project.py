@@ -186,8 +186,8 @@ class ProjectFeed:
                 return []
 
     def _job(self, row: Mapping[str, Any], change: Change) -> Sequence[Message]:
-        if row["staff"]:
-            return []  # members don't see jobs on staff BOMs; the database decides which those are
+        if row["staff"]:  # members don't see jobs on staff BOMs; the database decides which those are
+            return [JobDeleted(job_id=row["id"])] if "staff" in change.changed else []
         inserted = change.op == "I"
         messages: list[Message] = []
         progress = _progress(row)

@@ -30,6 +30,8 @@ TICK_SECONDS = 0.02
 TICK_LIMIT_SECONDS = 0.1
 TICK_PER_VIEWER_SECONDS = 50e-6
 OUTBOX_ROWS = 5000
+CLAIM_SECONDS = 5.0
+"""How long a topic just opened waits for those who asked for it, however short topics linger."""
 
 
 class Listener(Protocol):
@@ -172,6 +174,7 @@ class Hub:
             head = await self._listener.follow(key)
             topic = self._topics[key] = Topic(key, self.feeds[key.feed], head, self._outbox_bytes, self.metrics)
             topic.live = self._listener.is_key_live(key)
+            self._linger(topic, CLAIM_SECONDS)  # whoever asked may be gone by now
             await self._listener.wait_live(key, patience)
             return topic
         finally:
@@ -180,7 +183,10 @@ class Hub:
     def attach(self, topic: Topic, cursor: int | None) -> Viewer:
         """Registers a viewer; whoever calls it calls :meth:`detach` in the end."""
         self.metrics.streams_open.labels(topic.feed.name).inc()
-        return topic.attach(cursor)
+        viewer = topic.attach(cursor)
+        if self.draining:
+            viewer.end(Ending.SHUTDOWN)  # it came in while the others were told
+        return viewer
 
     def detach(self, topic: Topic, viewer: Viewer) -> None:
         if viewer not in topic.viewers:
@@ -192,11 +198,12 @@ class Hub:
         self._linger(topic)
         self._note_empty()
 
-    def _linger(self, topic: Topic) -> None:
+    def _linger(self, topic: Topic, at_least: float = 0.0) -> None:
         """(Re)starts the time after which a topic without viewers is given up."""
         if topic.linger is not None:
             topic.linger.cancel()
-        topic.linger = asyncio.get_running_loop().call_later(self._linger_seconds, self._give_up, topic)
+        seconds = max(self._linger_seconds, at_least)
+        topic.linger = asyncio.get_running_loop().call_later(seconds, self._give_up, topic)
 
     def _give_up(self, topic: Topic) -> None:
         topic.linger = None

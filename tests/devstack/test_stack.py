@@ -192,7 +192,7 @@ async def test_root_can_start_it_in_a_place_of_its_own(directory, project, scrat
     async with Devstack(data, project, asked) as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as connection:
             connection.execute("insert into notes values (2)")
-    (elsewhere,) = home.iterdir()
+    (elsewhere,) = home.glob("data-*")
     assert not (data / "postgres").exists()
 
     shutil.rmtree(data)  # what was kept elsewhere for it must not come back

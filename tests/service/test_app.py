@@ -24,7 +24,17 @@ def test_without_settings_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatc
 def test_what_is_not_there_is_a_json_error(service: str) -> None:
     answer = httpx.get(f"{service}/nothing/here")
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
-    assert httpx.post(f"{service}/livez").json()["error"] == "bad_request"
+    wrong_method = httpx.post(f"{service}/livez")
+    assert (wrong_method.status_code, wrong_method.json()["error"]) == (405, "bad_request")
+    assert "GET" in wrong_method.headers["Allow"]
+
+
+async def test_a_bug_is_a_json_error_without_its_details(stack: StackFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(Settings.from_environment(service_environment(stack)))
+    async with app.test_app() as running:
+        monkeypatch.setattr(app.extensions["rowcast"][0].services.hub, "feeds", {})
+        answer = await running.test_client().get("/api/projects/11111111-1111-4111-8111-111111111111/status?token=x")
+        assert (answer.status_code, (await answer.get_json())["error"]) == (500, "internal_error")
 
 
 def test_without_its_database_it_answers_503_and_when_to_come_back(stack: StackFacts, project: Project) -> None:

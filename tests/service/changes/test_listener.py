@@ -7,7 +7,7 @@ import pytest
 
 from service.changes.change import FeedKey
 from service.changes.listener import LogListener
-from service.changes.realtime import CHANNELS_PER_SOCKET
+from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.metrics import Metrics
 from tests.service.fakes import KEY, FakeLog, Generations, Heard, until
@@ -187,6 +187,22 @@ async def test_connecting_is_tried_until_it_works(bench: Bench) -> None:
     bench.generations.refusals = [ConnectionRefusedError("down"), TimeoutError("slow")]
     await bench.followed()
     assert len(bench.generations.made) == 3
+
+
+async def test_a_generation_that_cannot_even_be_made_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def make(hearing: Hearing) -> Generation:
+        made.append(hearing)
+        if len(made) == 1:
+            raise ValueError("a bug")
+        return bench.generations(hearing)
+
+    monkeypatch.setattr(bench.listener, "new_generation", make)
+    await bench.followed()
+    assert len(made) == 2
 
 
 async def test_a_deaf_channel_is_found_by_the_heads(watching: Bench) -> None:

@@ -142,6 +142,7 @@ def test_members_hear_nothing_of_jobs_on_staff_boms() -> None:
     staff = {**JOB, **PROGRESS, "staff": True}
     assert translated("jobs", "I", staff) == []
     assert translated("jobs", "U", staff, "status", "progress_current") == []
+    assert translated("jobs", "U", staff, "staff", "bom_id") == [{"type": "job_deleted", "jobId": "job-1"}]
     assert FEED.snapshot({"jobs": [staff], "ingestion_sources": [], "proposed_nodes": []})["jobs"] == []
 
 

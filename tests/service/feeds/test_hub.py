@@ -86,6 +86,23 @@ async def test_one_who_leaves_during_the_opening_does_not_take_it_from_the_other
     assert (await second).key == KEY
 
 
+async def test_a_topic_whose_only_caller_left_during_the_opening_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "CLAIM_SECONDS", 0.01)
+    bench = Bench(linger_seconds=0)
+    bench.log.gate = asyncio.Event()
+    asking = asyncio.ensure_future(bench.hub.topic(KEY))
+    await until(lambda: bench.log.calls)
+    asking.cancel()
+    bench.log.gate.set()
+    await until(lambda: bench.listener.unfollowed == [KEY])
+
+
+async def test_one_who_comes_in_while_draining_is_told_too(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    await bench.hub.drain(60)
+    assert bench.hub.attach(topic, None).ending is Ending.SHUTDOWN
+
+
 async def test_a_failed_opening_is_tried_again_by_the_next(bench: Bench) -> None:
     bench.log.fail = DatabaseUnavailable("down")
     with pytest.raises(DatabaseUnavailable):
