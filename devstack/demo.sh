@@ -16,7 +16,8 @@ somebody_watches() {
     $bin/python -c '
 import os, sys, urllib.request
 metrics = urllib.request.urlopen(os.environ["ROWCAST_URL"] + "/metrics").read()
-sys.exit(b"rowcast_streams_open{feed=\"project\"} 1.0" not in metrics)'
+line = b"rowcast_streams_open{feed=\"project\"} "
+sys.exit(line not in metrics or line + b"0.0" in metrics)'
 }
 echo
 echo "\$ rowcast ingest README.md CHANGELOG.md CONTRIBUTING.md docs --project $ROWCAST_DEMO_PROJECT"

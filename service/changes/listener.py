@@ -65,6 +65,7 @@ class _Follow:
         self.wanted_again = False
         self.hole: asyncio.TimerHandle | None = None
         self.expected: int | None = None  # a head that was ahead of us at the last reading
+        self.ahead_at: int | None = None  # where we were when a head was behind us
 
 
 class _Socket(Hearing):
@@ -112,11 +113,11 @@ class _Socket(Hearing):
                 reason = f"can't connect: {error!r}"
             finally:
                 self.generation = None
+                for follow in self.follows.values():
+                    was_live = was_live or follow.live.is_set()
+                    self._listener.on_deaf(follow)
                 if generation is not None:
                     await generation.close()
-            for follow in self.follows.values():
-                was_live = was_live or follow.live.is_set()
-                self._listener.on_deaf(follow, reason)
             logger.warning("Realtime generation ended: %s (%d keys)", reason, len(self.follows))
             if was_live:
                 waits = delays(self._listener.random)
@@ -193,8 +194,9 @@ class LogListener:
 
     async def wait_live(self, key: FeedKey, seconds: float) -> None:
         """Returns when the key's channel is ready, at the latest after ``seconds``."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._follows[key].live.wait(), seconds)
+        if (follow := self._follows.get(key)) is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(follow.live.wait(), seconds)
 
     def is_key_live(self, key: FeedKey) -> bool:
         follow = self._follows.get(key)
@@ -230,11 +232,12 @@ class LogListener:
             if not was_live:
                 self._sink.live(follow.key, True, "subscribed")
 
-    def on_deaf(self, follow: _Follow, reason: str) -> None:
+    def on_deaf(self, follow: _Follow) -> None:
+        """Why is in the log: it may name somebody else's project."""
         if follow.live.is_set():
             follow.live.clear()
             self._look.set()
-            self._sink.live(follow.key, False, reason)
+            self._sink.live(follow.key, False, "the connection to Realtime was lost")
 
     def on_record(self, follow: _Follow, record: Mapping[str, Any] | None) -> None:
         if follow.sequencer is None:
@@ -304,8 +307,8 @@ class LogListener:
                 self._note_database(False, error)
                 await asyncio.sleep(next(waits))
                 continue
-            except DatabaseRefused as error:
-                logger.error("the change log can't be read: %s", error)  # noqa: TRY400 - the message says it all
+            except Exception:  # refused, or a bug: either way the key must not be left behind
+                logger.exception("the change log of %s %s can't be read", *follow.key)
                 await asyncio.sleep(next(waits))
                 continue
             self._note_database(True)
@@ -323,8 +326,12 @@ class LogListener:
     async def _watch_heads(self) -> None:
         while True:
             await self._next_reading()
-            for feed in {key.feed for key in self._follows}:
-                await self._compare_heads(feed)
+            try:
+                for feed in {key.feed for key in self._follows}:
+                    await self._compare_heads(feed)
+            except Exception:
+                # Without this watch a deaf Realtime would go unnoticed: it goes on, whatever happens.
+                logger.exception("a reading of the heads failed")
 
     async def _next_reading(self) -> None:
         something_wrong = not self.is_live or not self.database_up or any(f.expected for f in self._follows.values())
@@ -350,7 +357,13 @@ class LogListener:
         if follow.key not in self._follows or follow.sequencer is None:
             return
         last = follow.sequencer.last
-        if head <= last:
+        if head < last:
+            # Mostly Realtime was faster. Twice without a change, it is another database: the catch-up will tell.
+            if follow.ahead_at == last:
+                self._catch_up(follow)
+            follow.ahead_at = last
+            follow.expected = None
+        elif head == last:
             follow.expected = None
         elif not follow.live.is_set():
             self._catch_up(follow)

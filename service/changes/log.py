@@ -4,7 +4,8 @@ Every call is one RPC to a function in ``supabase/migrations``: one statement on
 its head agree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,22 +48,27 @@ class ChangeLog:
         """The next changes of ``key`` after ``cursor``, as many as the function gives by default (1000)."""
         # Its argument `limit` can't be named here: Supabase Lite would not quote it.
         answer = await self._call("feed_since", {"feed": key.feed, "key": key.key, "since": cursor})
-        changes = tuple(from_record(record) for record in answer["changes"])
-        return Page(int(answer["head"]), bool(answer["reset"]), changes, bool(answer["more"]))
+        with _readable("feed_since"):
+            changes = tuple(from_record(record) for record in answer["changes"])
+            return Page(int(answer["head"]), bool(answer["reset"]), changes, bool(answer["more"]))
 
     async def heads(self, feed: str, keys: Iterable[str]) -> dict[str, int]:
         """The newest revision of each key, or where it has none a cursor to begin from."""
         answer = await self._call("feed_heads", {"feed": feed, "keys": list(keys)})
-        return {key: int(head) for key, head in answer.items()}
+        with _readable("feed_heads"):
+            return {key: int(head) for key, head in answer.items()}
 
     async def snapshot(self, function: str, argument: str, key: str) -> Snapshot:
         """Calls a feed's snapshot function with its one argument."""
         answer = await self._call(function, {argument: key})
-        return Snapshot(int(answer["head"]), answer["rows"])
+        with _readable(function):
+            return Snapshot(int(answer["head"]), dict(answer["rows"]))
 
     async def prune(self, days: float) -> int:
         """Deletes a batch of changes older than ``days`` and returns how many; call it until it returns 0."""
-        return int(await self._call("prune_feed_changes", {"retain": f"{days} days"}))
+        answer = await self._call("prune_feed_changes", {"retain": f"{days} days"})
+        with _readable("prune_feed_changes"):
+            return int(answer)
 
     async def _call(self, function: str, arguments: dict[str, Any]) -> Any:
         try:
@@ -73,6 +79,15 @@ class ChangeLog:
         except (TimeoutError, httpx.HTTPError) as error:
             raise DatabaseUnavailable(f"{function}: {type(error).__name__} {error}") from error
         return answer.data
+
+
+@contextmanager
+def _readable(function: str) -> Iterator[None]:
+    """An answer of another shape comes from something in between, a proxy's page for one: asking again may help."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DatabaseUnavailable(f"{function}: not an answer of the database ({error!r})") from error
 
 
 def _told(function: str, error: APIError) -> DatabaseRefused | DatabaseUnavailable:

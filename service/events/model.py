@@ -9,18 +9,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 from pydantic.alias_generators import to_camel
 
 from service.changes.change import Change
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+def moment(text: str) -> datetime:
+    """A timestamptz as PostgreSQL writes it in JSON, in UTC; one that no datetime can hold becomes the nearest."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return EARLIEST if text.startswith("-") or text.endswith("BC") else LATEST
+
 
 def _milliseconds(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Timestamp = Annotated[datetime, PlainSerializer(_milliseconds, return_type=str)]
-"""RFC 3339, UTC, milliseconds."""
+Timestamp = Annotated[datetime, PlainValidator(moment), PlainSerializer(_milliseconds, return_type=str)]
+"""RFC 3339, UTC, milliseconds; from the text of a row."""
 
 
 class WireModel(BaseModel):

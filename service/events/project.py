@@ -1,13 +1,12 @@
 """The project feed: ingestion sources, jobs and proposals of one project, as its page sees them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
 
 from service.changes.change import Change
-from service.events.model import Message, SnapshotQuery, Timestamp, WireModel
+from service.events.model import Message, SnapshotQuery, Timestamp, WireModel, moment
 
 JOBS = "jobs"
 SOURCES = "ingestion_sources"
@@ -188,7 +187,7 @@ class ProjectFeed:
     def _job(self, row: Mapping[str, Any], change: Change) -> Sequence[Message]:
         if row["staff"]:  # members don't see jobs on staff BOMs; the database decides which those are
             return [JobDeleted(job_id=row["id"])] if "staff" in change.changed else []
-        inserted = change.op == "I"
+        inserted = change.op == "I" or "staff" in change.changed
         messages: list[Message] = []
         progress = _progress(row)
         if progress and (inserted or change.changed & PROGRESS_COLUMNS):
@@ -221,7 +220,7 @@ def _progress(row: Mapping[str, Any]) -> Progress | None:
         current=row["progress_current"],
         total=row["progress_total"],
         message=row["progress_message"],
-        timestamp=round(datetime.fromisoformat(updated_at).timestamp() * 1000),
+        timestamp=round(moment(updated_at).timestamp() * 1000),
         percent=_percent(row["progress_current"], row["progress_total"]),
         eta_seconds=_eta_seconds(row),
     )

@@ -243,7 +243,9 @@ class Hub:
         # a reading that began for someone else may end before what this one has missed
         while history is not None and history.head < upto:
             rest = await self._read(topic, history.head)
-            history = rest and History(cursor, rest.head, [*history.deliveries, *rest.deliveries])
+            if rest is None or rest.head <= history.head:
+                return None  # the database is behind what was told: it is another one, or went back in time
+            history = History(cursor, rest.head, [*history.deliveries, *rest.deliveries])
         return history
 
     async def _read(self, topic: Topic, cursor: int) -> History | None:
@@ -285,7 +287,7 @@ class Hub:
                 break
             at = changes[-1].revision
         deliveries = [topic.deliver(change) for change in changes]
-        if topic.ring.floor == ring_floor:
+        if topic.ring.floor == ring_floor <= page.head:
             topic.ring.extend_back(cursor, [item for item in deliveries if item.change.revision <= ring_floor])
         return History(cursor, page.head, deliveries)
 

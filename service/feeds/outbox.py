@@ -5,12 +5,16 @@ what waits is bounded by the rows that changed and never grows with time. Rows o
 those, and for very many rows, there are two hard bounds.
 """
 
+import sys
 from collections.abc import Sequence
 
 from service.feeds.delivery import Delivery
 
 UNMERGED_LIMIT = 256
 """From so many deliveries on, changes of a row merge even for a reader that keeps up: it is a burst."""
+
+PATIENCE = 8
+"""How many times the bounds a reader that keeps up may be over in one burst: what waits for it is shared by all."""
 
 
 class Overflow(Exception):
@@ -50,8 +54,11 @@ class Outbox:
             self._newest[change.identity] = change.revision
         self._deliveries[change.revision] = delivery
         self._bytes += delivery.size
-        if len(self._deliveries) > self._max_rows or self._bytes > self._max_bytes:
+        patience = 1 if merge else PATIENCE
+        if len(self._deliveries) > self._max_rows * patience:
             raise Overflow
+        if self._bytes > self._max_bytes * patience and len(self._deliveries) > 1:
+            raise Overflow  # one alone is sent, however large
 
     def skip_to(self, revision: int) -> None:
         """Drops what is not newer than ``revision``, because the viewer has learnt it in another way."""
@@ -59,10 +66,24 @@ class Outbox:
         for waiting in [waiting for waiting in self._deliveries if waiting <= self.last]:
             self._bytes -= self._deliveries.pop(waiting).size
 
-    def take(self) -> list[Delivery]:
-        """Empties the outbox, in the order of revisions."""
-        taken = list(self._deliveries.values())
-        self.clear()
+    def take(self, max_bytes: int = sys.maxsize) -> list[Delivery]:
+        """Takes out the oldest deliveries, in the order of revisions, up to about ``max_bytes`` and at least one."""
+        taken: list[Delivery] = []
+        size = 0
+        for delivery in self._deliveries.values():
+            if taken and size + delivery.size > max_bytes:
+                break
+            taken.append(delivery)
+            size += delivery.size
+        if len(taken) == len(self._deliveries):
+            self.clear()
+        else:
+            self._bytes -= size
+            for delivery in taken:
+                change = delivery.change
+                del self._deliveries[change.revision]
+                if self._newest.get(change.identity) == change.revision:
+                    del self._newest[change.identity]
         if taken:
             self.last = taken[-1].change.revision
         return taken

@@ -25,6 +25,8 @@ from service.feeds.viewer import Viewer
 from service.streams import frames
 
 REPLAY_CHUNK = 64
+WRITE_BYTES = 256 * 1024
+"""About so much is joined into one write, whatever waits: a thousand viewers write it at once."""
 RETRY_MILLISECONDS = (1000, 3000)
 
 logger = logging.getLogger(__name__)
@@ -74,15 +76,19 @@ class Session:
                 yield chunk
             async for chunk in self._live(viewer):
                 yield chunk
-        except (DatabaseUnavailable, DatabaseRefused) as error:
+        except Exception as error:  # noqa: BLE001 - a page is told that its stream ends, whatever ends it
             viewer.end(Ending.ERROR)
             yield self._failure(error)
         finally:
             self._hub.detach(topic, viewer)
 
     def _failure(self, error: Exception) -> bytes:
-        logger.warning("a stream of %s %s can't go on: %s", *self._key, error)
-        told = Error(code="upstream_unavailable", message="The database can't be asked.")
+        if isinstance(error, DatabaseUnavailable | DatabaseRefused):
+            logger.warning("a stream of %s %s can't go on: %s", *self._key, error)
+            told = Error(code="upstream_unavailable", message="The database can't be asked.")
+        else:
+            logger.error("a stream of %s %s can't go on", *self._key, exc_info=error)
+            told = Error(code="internal_error", message="The service has failed.")
         return self._frame(told) + self._frame(Ending.ERROR.message)
 
     def _opening(self, topic: Topic, viewer: Viewer) -> bytes:
@@ -166,7 +172,7 @@ class Session:
         if viewer.live is not None:
             news = self._frame(viewer.live)
             viewer.live = None
-        deliveries = [] if hold else viewer.outbox.take()
+        deliveries = [] if hold else viewer.outbox.take(WRITE_BYTES)
         self._newest = deliveries[-1] if deliveries else None
         return news + self._delivered(deliveries)
 
@@ -176,6 +182,7 @@ class Session:
 
     def _snapshot(self, viewer: Viewer, snapshot: Snapshot) -> Iterable[bytes]:
         viewer.outbox.skip_to(snapshot.head)
+        self._passed_over = None  # the snapshot's id is newer
         parts = snapshot_parts(snapshot.head, self._feed.snapshot(snapshot.rows))
         for number, part in enumerate(parts, start=1):
             yield self._encoded(part, snapshot.head if number == len(parts) else None)

@@ -261,6 +261,32 @@ async def test_the_heads_are_read_again_once_the_database_is_back(watching: Benc
     assert watching.listener.is_running
 
 
+async def test_a_reading_of_the_heads_that_fails_in_any_way_is_followed_by_another(watching: Bench) -> None:
+    await watching.followed()
+    watching.log.fail = RuntimeError("a bug")
+    await until(lambda: watching.log.calls[-2:] == ["heads", "heads"])
+    watching.log.fail = None
+    watching.lose(101)
+    await watching.hears(101)
+
+
+async def test_a_catch_up_that_fails_in_any_way_is_tried_again(bench: Bench) -> None:
+    await bench.followed()
+    bench.log.fail = RuntimeError("a bug")
+    bench.lose(101)
+    bench.commit(102)
+    await until(lambda: bench.log.calls.count("since 100") >= 3)
+    bench.log.fail = None
+    await bench.hears(101, 102)
+
+
+async def test_heads_that_stay_behind_are_another_database_and_a_loss_told(watching: Bench) -> None:
+    await watching.followed()
+    watching.commit(110, prev=100)
+    watching.log.changes.clear()  # restored from a backup, and Realtime says nothing
+    await watching.heard.until(lambda heard: "lost before 100" in heard.words)
+
+
 async def test_a_log_that_no_longer_reaches_back_is_a_loss_told(bench: Bench) -> None:
     await bench.followed()
     bench.lose(205, prev=100)

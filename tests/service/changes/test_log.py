@@ -105,3 +105,20 @@ async def test_a_gateway_in_trouble_is_unavailable(status: int) -> None:
         log = await connected("http://gateway.test", "sb_secret_x", http)
         with pytest.raises(DatabaseUnavailable):
             await log.heads("project", [])
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "null", "[]", "3", '"x"', '{"head":1', '{"head":"x","changes":[{}]}'])
+async def test_an_answer_of_another_shape_is_unavailable(body: str) -> None:
+    def odd(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=body, headers={"Content-Type": "application/json"})
+
+    key = FeedKey("project", str(uuid4()))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(odd)) as http:
+        log = await connected("http://gateway.test", "sb_secret_x", http)
+        for asked in (
+            log.since(key, 0),
+            log.snapshot("project_snapshot", "project_id", key.key),
+            log.heads("project", [key.key]),
+        ):
+            with pytest.raises(DatabaseUnavailable):
+                await asked

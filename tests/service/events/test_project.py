@@ -146,6 +146,11 @@ def test_members_hear_nothing_of_jobs_on_staff_boms() -> None:
     assert FEED.snapshot({"jobs": [staff], "ingestion_sources": [], "proposed_nodes": []})["jobs"] == []
 
 
+def test_a_job_that_leaves_a_staff_bom_appears() -> None:
+    shown = translated("jobs", "U", {**JOB, **PROGRESS}, "staff")
+    assert [message["type"] for message in shown] == ["progress_update", "job_update"]
+
+
 def test_a_proposal_inserted_and_updated() -> None:
     assert translated("proposed_nodes", "I", PROPOSAL) == [{"type": "new_proposal", **TOLD_PROPOSAL}]
     assert translated("proposed_nodes", "U", PROPOSAL, "status") == [

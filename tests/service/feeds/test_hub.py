@@ -225,6 +225,16 @@ async def test_a_cursor_too_old_or_of_another_database_means_a_reset(bench: Benc
     assert await bench.history(topic, START + 1) is None
 
 
+async def test_a_database_behind_what_was_told_means_a_reset(bench: Bench) -> None:
+    bench.elsewhere(101)
+    topic = await bench.hub.topic(KEY)
+    bench.commit(102)
+    bench.log.changes.pop()  # it went back in time
+    topic.ring.floor = 102  # and the ring can't help
+    history = await bench.hub.history(topic, 100, upto=102)
+    assert history is None
+
+
 async def test_a_replay_over_the_limit_means_a_reset(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hubs, "REPLAY_LIMIT", 4)
     bench.elsewhere(101, 102, 103, 104, 105)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.feeds.delivery import Delivery
-from service.feeds.outbox import UNMERGED_LIMIT, Outbox, Overflow, merge_range
+from service.feeds.outbox import PATIENCE, UNMERGED_LIMIT, Outbox, Overflow, merge_range
 from tests.service.tiny import make_delivery, told
 
 
@@ -95,6 +95,31 @@ def test_too_many_bytes_overflow_but_one_hot_row_never_does() -> None:
         outbox.put(make_delivery(1001, row_id="c"))
 
 
+def test_one_alone_is_sent_however_large() -> None:
+    outbox = Outbox(last=0, max_bytes=1)
+    outbox.put(make_delivery(1))
+    assert len(outbox) == 1
+
+
+def test_a_burst_does_not_throw_out_a_reader_that_keeps_up() -> None:
+    outbox = Outbox(last=0, max_rows=2)
+    for revision in range(1, 1 + 2 * PATIENCE):
+        outbox.put(make_delivery(revision, row_id=str(revision)), merge=False)
+    with pytest.raises(Overflow):
+        outbox.put(make_delivery(100, row_id="100"), merge=False)
+
+
+def test_much_is_taken_in_portions_and_what_is_left_still_merges() -> None:
+    outbox = Outbox(last=0)
+    for revision, row in enumerate("abc", start=1):
+        outbox.put(make_delivery(revision, row_id=row))
+    assert told(outbox.take(max_bytes=1)) == ["changed a=1"]
+    assert outbox.last == 1
+    outbox.put(make_delivery(4, row_id="a"))
+    outbox.put(make_delivery(5, row_id="c"))
+    assert told(outbox.take()) == ["changed b=2", "changed a=4", "changed c=5"]
+
+
 def test_taking_frees_the_room() -> None:
     outbox = Outbox(last=0, max_bytes=make_delivery(1).size + 10)
     outbox.put(make_delivery(1))
@@ -143,7 +168,7 @@ def test_however_slowly_a_viewer_reads_it_ends_with_the_same_state_and_every_eve
     for delivery in log:
         outbox.put(delivery, merge=data.draw(st.booleans()))
         if data.draw(st.booleans()):
-            taken += outbox.take()
+            taken += outbox.take(data.draw(st.sampled_from([1, 1000, 1 << 20])))
     taken += outbox.take()
     assert reduce({"b": 0}, taken) == reduce({"b": 0}, log)
     ids = [delivery.change.revision for delivery in taken]

@@ -310,6 +310,28 @@ async def test_types_narrow_what_is_told_and_keepalives_move_the_id_past_the_res
     assert page.ids[-1] == ("changed", "105")
 
 
+async def test_after_a_reset_no_keepalive_goes_back(stage: Stage) -> None:
+    page = stage.page(types=frozenset({"changed"}), keepalive=0.02)
+    await page.read()
+    stage.commit(104)
+    await asyncio.sleep(0)
+    stage.elsewhere(500)
+    stage.hub.lost(KEY, 500, "pruned")
+    await page.read_until("snapshot")
+    comments = page.comments
+    while page.comments == comments:
+        await page.read()
+    assert page.last_id == "500"
+
+
+async def test_a_bug_on_the_way_ends_the_stream_with_a_word(stage: Stage) -> None:
+    stage.log.fail = RuntimeError("a bug")
+    page = stage.page(snapshot=True)
+    await page.read_all()
+    assert page.types == ["connected", "error", "stream_end"]
+    assert page.frames[1][2] == {"type": "error", "code": "internal_error", "message": "The service has failed."}
+
+
 async def test_the_id_is_on_the_last_message_that_is_wanted(stage: Stage) -> None:
     page = stage.page(types=frozenset({"gone"}))
     await page.read()
