@@ -154,7 +154,7 @@ def ingest(paths: tuple[Path, ...], project: UUID) -> None:
 @click.option("--url", envvar="ROWCAST_URL", required=True, show_envvar=True, help="The service's address.")
 @click.option("--token", "access_token", envvar="ROWCAST_TOKEN", show_envvar=True,
               help="An access token. Without one, the demo user of the environment signs in.")  # fmt: skip
-@click.option("--until-done", is_flag=True, help="End once the jobs that were seen running have ended.")
+@click.option("--until-done", is_flag=True, help="End once every job that something happened to has ended.")
 @click.option("--plain", is_flag=True, help="Plain lines even in a terminal.")
 def watch(project: UUID, url: str, access_token: str | None, until_done: bool, plain: bool) -> None:
     """Show a project live: jobs, sources and proposals as they change."""

@@ -6,7 +6,7 @@ It does what any page should: reduces messages to a state, remembers the last ev
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
@@ -82,10 +82,9 @@ class State:
         if message["last"]:
             self.sources, self.jobs, self.proposals = self._arriving
 
-    @property
-    def is_idle(self) -> bool:
-        """True when no job has yet to end."""
-        return all(job.get("status") in TERMINAL for job in self.jobs.values())
+    def have_ended(self, jobs: Iterable[str]) -> bool:
+        """True when none of these jobs has yet to end; one that was deleted has."""
+        return all(job not in self.jobs or self.jobs[job].get("status") in TERMINAL for job in jobs)
 
 
 class View(Protocol):
@@ -182,17 +181,20 @@ def _refuse(response: httpx.Response) -> NoReturn:
 
 
 async def watch(stream: Stream, view: View, *, until_done: bool) -> State:
-    """Shows the stream for ever; with ``until_done``, until every job seen has ended after at least one ran.
+    """Shows the stream for ever; with ``until_done``, until every job that anything happened to has ended.
+
+    A job that was there before and of which nothing is heard, queued or left by a worker that died, is not waited for.
 
     Raises what :meth:`Stream.messages` raises.
     """
     state = State()
-    seen_running = False
+    heard_of: set[str] = set()
     async with aclosing(stream.messages()) as messages:
         async for message in messages:
             state.apply(message)
             view.message(message, state)
-            seen_running = seen_running or not state.is_idle
-            if until_done and seen_running and state.is_idle:
+            if "jobId" in message and message["type"] in ("progress_update", "job_update", "job_deleted"):
+                heard_of.add(message["jobId"])
+            if until_done and heard_of and state.have_ended(heard_of):
                 break
     return state

@@ -44,10 +44,9 @@ def reduced(*messages: dict[str, Any]) -> State:
 # The state
 
 
-def test_an_empty_state_is_idle_and_not_live():
+def test_an_empty_state_is_not_live():
     state = State()
     assert (state.sources, state.jobs, state.proposals, state.live) == ({}, {}, {}, False)
-    assert state.is_idle
 
 
 def test_live_is_what_connected_and_live_say():
@@ -113,7 +112,7 @@ def test_a_snapshot_that_broke_off_leaves_nothing_in_the_next():
 
 
 @pytest.mark.parametrize(
-    ("statuses", "idle"),
+    ("statuses", "ended"),
     [
         ([], True),
         (["completed"], True),
@@ -124,13 +123,16 @@ def test_a_snapshot_that_broke_off_leaves_nothing_in_the_next():
         (["completed", "running"], False),
     ],
 )
-def test_idle_is_when_no_job_has_yet_to_end(statuses, idle):
+def test_jobs_have_ended_when_none_of_them_has_yet_to(statuses, ended):
     messages = [{"type": "job_update", **job(str(number), status)} for number, status in enumerate(statuses)]
-    assert reduced(*messages).is_idle is idle
+    asked = [str(number) for number in range(len(statuses))]
+    assert (
+        reduced({"type": "job_update", **job("other", "running")}, *messages).have_ended([*asked, "deleted"]) is ended
+    )
 
 
 def test_a_job_of_which_only_progress_is_known_has_yet_to_end():
-    assert not reduced({"type": "progress_update", "jobId": "j", "progress": PROGRESS}).is_idle
+    assert not reduced({"type": "progress_update", "jobId": "j", "progress": PROGRESS}).have_ended(["j"])
 
 
 AT = "2026-11-21T12:04:34.8+00:00"
@@ -478,11 +480,20 @@ async def test_until_done_ends_when_what_ran_has_ended():
 
 async def test_until_done_waits_for_a_first_job():
     async with serving(
-        stream(connected(), snapshot(5, jobs=[job("old", "completed")]), update("completed", "older"), then="cut"),
+        stream(connected(), snapshot(5, jobs=[job("old", "completed")]), then="cut"),
         stream(update("queued"), update("stopped"), then="hold"),
     ) as service:
         await watched(service)
         assert len(service.requests) == 2
+
+
+async def test_until_done_does_not_wait_for_jobs_of_which_nothing_is_heard():
+    left = [job("queued", "queued"), job("left by a dead worker", "running")]
+    async with serving(
+        stream(connected(), snapshot(5, jobs=left), update("running"), update("completed"), then="hold")
+    ) as service:
+        state, _ = await watched(service)
+        assert state.jobs["j"]["status"] == "completed"
 
 
 async def test_until_done_is_done_when_the_job_that_ran_was_deleted():
