@@ -75,9 +75,7 @@ class Job(JobFields):
     progress: Progress | None
 
 
-class Proposal(WireModel):
-    """A proposal as the snapshot lists it."""
-
+class ProposalFields(WireModel):
     proposal_id: str = Field(validation_alias="id")
     title: str
     confidence: float | None
@@ -85,6 +83,11 @@ class Proposal(WireModel):
     status: str
     job_id: str | None
     source_id: str | None
+
+
+class Proposal(ProposalFields):
+    """A proposal as the snapshot lists it."""
+
     updated_at: Timestamp
 
 
@@ -112,15 +115,8 @@ class JobDeleted(Message):
     job_id: str
 
 
-class NewProposal(Message):
+class NewProposal(ProposalFields, Message):
     type: Literal["new_proposal"] = "new_proposal"
-    proposal_id: str = Field(validation_alias="id")
-    title: str
-    confidence: float | None
-    created_at: Timestamp
-    status: str
-    job_id: str | None
-    source_id: str | None
 
 
 class ProposalUpdate(Proposal, Message):
