@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo stop test lint format types clean
+.PHONY: help setup demo stop test bench lint format types clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,11 @@ stop:  ## end what `make demo` left running
 
 test: setup  ## run every test
 	$(BIN)/pytest
+
+bench: setup  ## what the change log, the stand-in and the SDK cost, beside their targets (about ten minutes)
+	$(BIN)/python benchmarks/advance.py
+	$(BIN)/python benchmarks/realtime.py
+	$(BIN)/python benchmarks/change_log.py
 
 lint: setup  ## style and layout
 	$(BIN)/ruff check .
