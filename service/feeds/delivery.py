@@ -13,10 +13,11 @@ OVERHEAD = 300
 class Delivery:
     """A change and its messages, translated and encoded when first asked for."""
 
-    __slots__ = ("_feed", "_messages", "_size", "change")
+    __slots__ = ("_feed", "_messages", "_size", "change", "first")
 
-    def __init__(self, change: Change, feed: Feed, size: int | None = None) -> None:
+    def __init__(self, change: Change, feed: Feed, size: int | None = None, first: int | None = None) -> None:
         self.change = change
+        self.first = change.revision if first is None else first  # the oldest revision that it tells of
         self._feed = feed
         self._messages: tuple[Encoded, ...] | None = None
         self._size = size
@@ -52,4 +53,4 @@ class Delivery:
         return datetime.fromisoformat(self.change.committed_at).timestamp()
 
     def merged(self, newer: "Delivery") -> "Delivery":
-        return Delivery(merge(self.change, newer.change), self._feed, max(self.size, newer.size))
+        return Delivery(merge(self.change, newer.change), self._feed, max(self.size, newer.size), self.first)

@@ -66,8 +66,14 @@ class Outbox:
         for waiting in [waiting for waiting in self._deliveries if waiting <= self.last]:
             self._bytes -= self._deliveries.pop(waiting).size
 
-    def take(self, max_bytes: int = sys.maxsize) -> list[Delivery]:
-        """Takes out the oldest deliveries, in the order of revisions, up to about ``max_bytes`` and at least one."""
+    def take(self, max_bytes: int = sys.maxsize) -> list[tuple[Delivery, bool]]:
+        """Takes out the oldest deliveries, in the order of revisions, up to about ``max_bytes`` and at least one.
+
+        Each comes with whether a viewer that has got it, and all before it, has all up to its revision. It has not
+        while a merged delivery waits behind it that also tells of something older: resumed from here, the viewer
+        would miss that part of it.
+        """
+        whole = self._whole()
         taken: list[Delivery] = []
         size = 0
         for delivery in self._deliveries.values():
@@ -86,7 +92,17 @@ class Outbox:
                     del self._newest[change.identity]
         if taken:
             self.last = taken[-1].change.revision
-        return taken
+        return [(delivery, delivery.change.revision in whole) for delivery in taken]
+
+    def _whole(self) -> set[int]:
+        """The revisions before which nothing is left to tell once their delivery is."""
+        whole = set()
+        oldest_behind = sys.maxsize
+        for revision, delivery in reversed(self._deliveries.items()):
+            if revision < oldest_behind:
+                whole.add(revision)
+            oldest_behind = min(oldest_behind, delivery.first)
+        return whole
 
     def clear(self) -> None:
         self._deliveries.clear()
@@ -99,8 +115,8 @@ class Outbox:
         self.last = 0
 
 
-def merge_range(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Merges all that a range of revisions has to tell, for a viewer who missed the whole of it."""
+def merge_range(deliveries: Sequence[Delivery]) -> list[tuple[Delivery, bool]]:
+    """Merges all that a range of revisions has to tell, for a viewer who missed the whole of it; see Outbox.take."""
     unbounded = Outbox(last=-1, max_rows=len(deliveries) + 1, max_bytes=1 << 62)
     for delivery in deliveries:
         unbounded.put(delivery)

@@ -172,9 +172,9 @@ class Session:
         if viewer.live is not None:
             news = self._frame(viewer.live)
             viewer.live = None
-        deliveries = [] if hold else viewer.outbox.take(WRITE_BYTES)
-        self._newest = deliveries[-1] if deliveries else None
-        return news + self._delivered(deliveries)
+        taken = [] if hold else viewer.outbox.take(WRITE_BYTES)
+        self._newest = taken[-1][0] if taken else None
+        return news + self._delivered(taken)
 
     def _observe_lag(self) -> None:
         if self._newest is not None:
@@ -187,16 +187,16 @@ class Session:
         for number, part in enumerate(parts, start=1):
             yield self._encoded(part, snapshot.head if number == len(parts) else None)
 
-    def _delivered(self, deliveries: Iterable[Delivery]) -> bytes:
-        """Frames of what the page wants; only the last one of a revision carries its id."""
+    def _delivered(self, taken: Iterable[tuple[Delivery, bool]]) -> bytes:
+        """Frames of what the page wants; only the last one of a revision carries its id, if all before it is told."""
         types = self._request.types
         chunk = []
-        for delivery in deliveries:
+        for delivery, is_whole in taken:
             wanted = [message for message in delivery.messages if types is None or message.type in types]
             revision = delivery.change.revision
             if wanted:
                 chunk += [self._encoded(message, None) for message in wanted[:-1]]
-                chunk.append(self._encoded(wanted[-1], revision))
+                chunk.append(self._encoded(wanted[-1], revision if is_whole else None))
                 self._passed_over = None
             else:
                 self._passed_over = revision

@@ -63,7 +63,7 @@ async def _events(hub: Hub, key: FeedKey, since: int) -> tuple[int, bytes]:
         reset = encode(Reset(reason="the cursor is too old, or not from this database"))
         events = [reset.data, *(part.data for part in snapshot_parts(read.head, feed.snapshot(read.rows)))]
         return read.head, b'"reset":true,"events":[%s]' % b",".join(events)
-    events = [message.data for delivery in merge_range(history.deliveries) for message in delivery.messages]
+    events = [message.data for delivery, _ in merge_range(history.deliveries) for message in delivery.messages]
     return history.head, b'"reset":false,"events":[%s]' % b",".join(events)
 
 

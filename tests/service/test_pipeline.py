@@ -17,7 +17,7 @@ async def test_a_commit_reaches_a_viewers_outbox(stack: StackFacts, project: Pro
         viewer = hub.attach(topic, None)
         source = project.source()
         await viewer.wait(asyncio.get_running_loop().time() + 60)
-        [delivery] = viewer.outbox.take()
+        [(delivery, _)] = viewer.outbox.take()
         assert delivery.change.identity == ("ingestion_sources", source)
         assert [message.type for message in delivery.messages] == ["status_update"]
 

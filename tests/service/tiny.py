@@ -15,6 +15,7 @@ class Told(Message):
     type: str
     row_id: str
     value: int | None = None
+    other: int | None = None
 
 
 class TinyFeed:
@@ -30,7 +31,8 @@ class TinyFeed:
         if change.row is None:
             return gone
         kind = "new" if change.op == "I" else "changed"
-        return [*gone, Told(type=kind, row_id=change.row_id, value=change.row["value"])]
+        told = {name: change.row[name] for name in ("value", "other") if change.op == "I" or name in change.changed}
+        return [*gone, Told(type=kind, row_id=change.row_id, **told)]
 
     def connected(self, key: str, revision: int, *, resumed: bool, live: bool) -> Message:
         return Told(type="connected", row_id=key, value=revision)
@@ -39,10 +41,20 @@ class TinyFeed:
         return {"rows": [Told(type="row", row_id=row["id"], value=row["value"]) for row in rows["rows"]]}
 
 
-def make_change(revision: int, op: Op = "U", row_id: str = "a", table: str = "rows", prev: int | None = None) -> Change:
-    row = None if op == "D" else {"id": row_id, "value": revision}
+def make_change(
+    revision: int,
+    op: Op = "U",
+    row_id: str = "a",
+    table: str = "rows",
+    prev: int | None = None,
+    *,
+    row: dict[str, Any] | None = None,
+    changed: Iterable[str] = ("value",),
+) -> Change:
+    """A change of a row of two columns. An update tells only what it changed, as the real feeds do."""
+    image = None if op == "D" else {"id": row_id, **(row or {"value": revision, "other": None})}
     before = revision - 1 if prev is None else prev
-    return Change(revision, before, table, row_id, op, frozenset("v" if op == "U" else ""), row, AT)
+    return Change(revision, before, table, row_id, op, frozenset(changed if op == "U" else ()), image, AT)
 
 
 def make_delivery(

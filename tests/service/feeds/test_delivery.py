@@ -9,7 +9,7 @@ from tests.service.tiny import make_delivery, told
 def test_messages_are_translated_once() -> None:
     delivery = make_delivery(5)
     assert delivery.messages is delivery.messages
-    assert json.loads(delivery.messages[0].data) == {"type": "changed", "rowId": "a", "value": 5}
+    assert json.loads(delivery.messages[0].data) == {"type": "changed", "rowId": "a", "value": 5, "other": None}
     assert delivery.size == OVERHEAD + len(delivery.messages[0].data)
 
 

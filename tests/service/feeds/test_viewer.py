@@ -35,7 +35,7 @@ def test_a_reset_throws_away_what_waits_and_holds_off_more_until_it_is_taken() -
     assert len(viewer.outbox) == 0
     viewer.reset = None
     viewer.put(make_delivery(7))  # another database may count from elsewhere
-    assert told(viewer.outbox.take()) == ["changed a=7"]
+    assert told(one for one, _ in viewer.outbox.take()) == ["changed a=7"]
 
 
 def test_the_first_ending_counts() -> None:

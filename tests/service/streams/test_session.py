@@ -106,7 +106,7 @@ async def stage() -> AsyncIterator[Stage]:
 async def test_connected_comes_first_with_the_heads_id(stage: Stage) -> None:
     page = stage.page()
     await page.read()
-    assert page.frames == [("message", "103", {"type": "connected", "rowId": KEY.key, "value": 103})]
+    assert page.frames == [("message", "103", {"type": "connected", "rowId": KEY.key, "value": 103, "other": None})]
 
 
 async def test_changes_follow_with_their_ids(stage: Stage) -> None:
@@ -163,7 +163,7 @@ async def test_a_snapshot_comes_second_and_carries_the_id_that_connected_leaves_
     page = stage.page(snapshot=True)
     await page.read_until("snapshot")
     assert page.ids == [("connected", None), ("snapshot", "103")]
-    assert page.frames[1][2]["rows"] == [{"type": "row", "rowId": "a", "value": 1}]
+    assert page.frames[1][2]["rows"] == [{"type": "row", "rowId": "a", "value": 1, "other": None}]
 
 
 async def test_what_the_snapshot_has_is_not_told_again(stage: Stage) -> None:
