@@ -1,4 +1,4 @@
-"""What one viewer has yet to be sent: deliveries in the order of their revisions.
+"""What one viewer has yet to be sent: deliveries in the order of what is oldest in each.
 
 A reader that keeps up finds each change here and takes it. For one that does not, changes of the same row merge, so
 what waits is bounded by the rows that changed and never grows with time. Rows of append-only tables don't merge; for
@@ -28,8 +28,9 @@ class Outbox:
         self.last = last
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._deliveries: dict[int, Delivery] = {}  # by revision, growing
-        self._newest: dict[tuple[str, str], int] = {}  # of each row, the revision of its newest delivery
+        self._known = last  # all up to here has been told
+        self._deliveries: dict[int, Delivery] = {}  # by the oldest revision in each, growing
+        self._newest: dict[tuple[str, str], int] = {}  # of each row, the key of its newest delivery
         self._bytes = 0
         self.conflated = 0
 
@@ -44,15 +45,16 @@ class Outbox:
         change = delivery.change
         if change.revision <= self.last:
             return
+        self.last = change.revision
         if delivery.merges:
             if merge or len(self._deliveries) >= UNMERGED_LIMIT:
-                older = self._deliveries.pop(self._newest.get(change.identity, -1), None)
+                older = self._deliveries.get(self._newest.get(change.identity, -1))
                 if older is not None:
                     self._bytes -= older.size
                     delivery = older.merged(delivery)
                     self.conflated += 1
-            self._newest[change.identity] = change.revision
-        self._deliveries[change.revision] = delivery
+            self._newest[change.identity] = delivery.first
+        self._deliveries[delivery.first] = delivery  # a merged one keeps the older one's place
         self._bytes += delivery.size
         patience = 1 if merge else PATIENCE
         if len(self._deliveries) > self._max_rows * patience:
@@ -63,17 +65,17 @@ class Outbox:
     def skip_to(self, revision: int) -> None:
         """Drops what is not newer than ``revision``, because the viewer has learnt it in another way."""
         self.last = max(self.last, revision)
-        for waiting in [waiting for waiting in self._deliveries if waiting <= self.last]:
-            self._bytes -= self._deliveries.pop(waiting).size
+        self._known = max(self._known, revision)
+        for key in [key for key, waiting in self._deliveries.items() if waiting.change.revision <= revision]:
+            self._bytes -= self._deliveries.pop(key).size
 
-    def take(self, max_bytes: int = sys.maxsize) -> list[tuple[Delivery, bool]]:
-        """Takes out the oldest deliveries, in the order of revisions, up to about ``max_bytes`` and at least one.
+    def take(self, max_bytes: int = sys.maxsize) -> list[tuple[Delivery, int | None]]:
+        """Takes out the oldest deliveries, up to about ``max_bytes`` and at least one, each with the id it may carry.
 
-        Each comes with whether a viewer that has got it, and all before it, has all up to its revision. It has not
-        while a merged delivery waits behind it that also tells of something older: resumed from here, the viewer
-        would miss that part of it.
+        A merged delivery stands where its oldest change stood, and carries that one's revision: all up to there is
+        told then, and what it tells of later is told again to a viewer resumed from there. The last one that waits
+        carries the newest revision of all. None: the viewer knows all up to there already.
         """
-        whole = self._whole()
         taken: list[Delivery] = []
         size = 0
         for delivery in self._deliveries.values():
@@ -81,28 +83,18 @@ class Outbox:
                 break
             taken.append(delivery)
             size += delivery.size
+        ids: list[int | None] = [delivery.first if delivery.first > self._known else None for delivery in taken]
         if len(taken) == len(self._deliveries):
             self.clear()
+            if taken:
+                ids[-1] = self._known = self.last
         else:
             self._bytes -= size
             for delivery in taken:
-                change = delivery.change
-                del self._deliveries[change.revision]
-                if self._newest.get(change.identity) == change.revision:
-                    del self._newest[change.identity]
-        if taken:
-            self.last = taken[-1].change.revision
-        return [(delivery, delivery.change.revision in whole) for delivery in taken]
-
-    def _whole(self) -> set[int]:
-        """The revisions before which nothing is left to tell once their delivery is."""
-        whole = set()
-        oldest_behind = sys.maxsize
-        for revision, delivery in reversed(self._deliveries.items()):
-            if revision < oldest_behind:
-                whole.add(revision)
-            oldest_behind = min(oldest_behind, delivery.first)
-        return whole
+                del self._deliveries[delivery.first]
+                if self._newest.get(delivery.change.identity) == delivery.first:
+                    del self._newest[delivery.change.identity]
+        return list(zip(taken, ids, strict=True))
 
     def clear(self) -> None:
         self._deliveries.clear()
@@ -112,10 +104,10 @@ class Outbox:
     def restart(self) -> None:
         """Forgets what waits and what the viewer has: a snapshot will say anew where it stands."""
         self.clear()
-        self.last = 0
+        self.last = self._known = 0
 
 
-def merge_range(deliveries: Sequence[Delivery]) -> list[tuple[Delivery, bool]]:
+def merge_range(deliveries: Sequence[Delivery]) -> list[tuple[Delivery, int | None]]:
     """Merges all that a range of revisions has to tell, for a viewer who missed the whole of it; see Outbox.take."""
     unbounded = Outbox(last=-1, max_rows=len(deliveries) + 1, max_bytes=1 << 62)
     for delivery in deliveries:

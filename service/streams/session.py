@@ -187,19 +187,18 @@ class Session:
         for number, part in enumerate(parts, start=1):
             yield self._encoded(part, snapshot.head if number == len(parts) else None)
 
-    def _delivered(self, taken: Iterable[tuple[Delivery, bool]]) -> bytes:
-        """Frames of what the page wants; only the last one of a revision carries its id, if all before it is told."""
+    def _delivered(self, taken: Iterable[tuple[Delivery, int | None]]) -> bytes:
+        """Frames of what the page wants; only the last message of a delivery carries its id."""
         types = self._request.types
         chunk = []
-        for delivery, is_whole in taken:
+        for delivery, id_ in taken:
             wanted = [message for message in delivery.messages if types is None or message.type in types]
-            revision = delivery.change.revision
             if wanted:
                 chunk += [self._encoded(message, None) for message in wanted[:-1]]
-                chunk.append(self._encoded(wanted[-1], revision if is_whole else None))
+                chunk.append(self._encoded(wanted[-1], id_))
                 self._passed_over = None
             else:
-                self._passed_over = revision
+                self._passed_over = id_ or self._passed_over
         self._hub.metrics.deliveries.labels(self._feed.name).inc(len(chunk))
         return b"".join(chunk)
 
