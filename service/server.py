@@ -84,6 +84,10 @@ async def run(app: Quart, config: Config) -> None:
         addresses = ", ".join(config.bind)
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ServerError(f"Can't listen on {addresses} ({why}); choose another address with --bind.") from error
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # one more would only disturb the interpreter's own end
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _end() -> None:
