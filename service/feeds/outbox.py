@@ -22,7 +22,7 @@ class Overflow(Exception):
 
 
 class Outbox:
-    """``last`` is the revision the viewer has: nothing that is not newer is ever put in."""
+    """``last`` is the newest revision put in, or known to the viewer: nothing that is not newer is put in."""
 
     def __init__(self, last: int, max_rows: int = 5000, max_bytes: int = 1 << 20) -> None:
         self.last = last
