@@ -110,7 +110,7 @@ async def test_a_failure_is_written_and_raised_on(server, connect):
 
 async def test_an_undelivered_end_is_said_plainly(server, connect):
     with pytest.raises(DeliveryError, match="the job's end"):
-        async with connect(deadline=0.2) as client, a_job(client):
+        async with connect(deadline=2) as client, a_job(client):
             server.always["jobs"] = 503
 
 

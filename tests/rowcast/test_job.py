@@ -104,7 +104,7 @@ def test_nobody_there_is_told_within_the_deadline(server, connect):
 
 
 def test_an_end_that_could_not_be_delivered_is_said_plainly(server, connect):
-    with pytest.raises(DeliveryError) as caught, connect(deadline=0.3) as client, a_job(client) as job:
+    with pytest.raises(DeliveryError) as caught, connect(deadline=2) as client, a_job(client) as job:
         job.propose("a", confidence=1)
         job.flush()
         server.die()
@@ -115,7 +115,7 @@ def test_an_end_that_could_not_be_delivered_is_said_plainly(server, connect):
 
 
 def test_an_undelivered_end_is_a_note_on_the_exception_already_under_way(server, connect):
-    with pytest.raises(ValueError, match="mine") as caught, connect(deadline=0.2) as client, a_job(client):
+    with pytest.raises(ValueError, match="mine") as caught, connect(deadline=2) as client, a_job(client):
         server.die()
         raise ValueError("mine")
     assert "could not deliver the job's end. DeliveryError" in caught.value.__notes__[0]
