@@ -114,7 +114,7 @@ def serve(bind: str | None, config: Path | None) -> None:
     from service.settings import Settings
 
     settings = Settings.from_environment(os.environ)
-    configure(settings.log_level)
+    configure(settings.log_level, settings.log_format)
     default = Path("hypercorn.toml")
     file = config or (default if default.exists() else None)
     asyncio.run(run(create_app(settings), configuration(file, bind, settings.stuck_seconds)))

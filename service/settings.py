@@ -77,6 +77,7 @@ class Settings(BaseModel):
     outbox_bytes: int = Field(1 << 20, ge=16 << 10, validation_alias="ROWCAST_OUTBOX_BYTES")
     retention_days: float = Field(7.0, ge=0, le=3650, validation_alias="ROWCAST_RETENTION_DAYS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWCAST_LOG_LEVEL")
+    log_format: Literal["text", "json"] = Field("text", validation_alias="ROWCAST_LOG_FORMAT")
 
     @property
     def issuer(self) -> str | None:

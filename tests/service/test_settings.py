@@ -49,6 +49,7 @@ def test_three_variables_are_enough():
         "stream_max_age_seconds": 3600.0,
         "outbox_bytes": 1 << 20,
         "log_level": "info",
+        "log_format": "text",
     }
 
 
@@ -75,6 +76,7 @@ def test_three_variables_are_enough():
         ("ROWCAST_RETENTION_DAYS", "0", "retention_days", 0.0),
         ("ROWCAST_STUCK_SECONDS", "1", "stuck_seconds", 1.0),
         ("ROWCAST_LOG_LEVEL", "debug", "log_level", "debug"),
+        ("ROWCAST_LOG_FORMAT", "json", "log_format", "json"),
     ],
 )  # fmt: skip
 def test_a_variable_is_read(name, text, field, value):
@@ -83,7 +85,7 @@ def test_a_variable_is_read(name, text, field, value):
 
 
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 14
+    assert len(Settings.model_fields) == 15
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,7 @@ def test_the_older_names_of_keys_are_known(first, second, field):
         ("ROWCAST_OUTBOX_BYTES", "1 MiB", "ROWCAST_OUTBOX_BYTES is wrong: input should be a valid integer"),
         ("ROWCAST_RETENTION_DAYS", "-1", "ROWCAST_RETENTION_DAYS is wrong: input should be greater than or equal to 0"),
         ("ROWCAST_LOG_LEVEL", "loud", "is wrong: input should be 'debug', 'info', 'warning' or 'error'."),
+        ("ROWCAST_LOG_FORMAT", "xml", "ROWCAST_LOG_FORMAT is wrong: input should be 'text' or 'json'."),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_told_with_what_would_be_right(name, text, said):
