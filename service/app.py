@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from service import health, pipeline
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, upstream_unavailable
+from service.logs import fields
 from service.settings import Settings
 from service.streams import snapshot, sse
 
@@ -69,9 +70,14 @@ async def drain(app: Quart) -> None:
 
 def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
     @app.errorhandler(ApiError)
-    async def told(error: ApiError) -> Response:
-        if request.endpoint == "streams.status" and running:
-            running[0].metrics.streams_refused.labels(error.code).inc()
+    async def told(error: ApiError, why: Exception | None = None) -> Response:
+        if request.blueprint == "streams":
+            if running:
+                running[0].metrics.streams_refused.labels(error.code).inc()
+            level = logging.INFO if error.status < 500 else logging.WARNING
+            logger.log(level, "stream refused", extra=_about(error, why))
+        elif why is not None:
+            logger.warning("request refused", extra=_about(error, why))
         response = jsonify(error=error.code, message=error.message)
         response.status_code = error.status
         if error.retry_after is not None:
@@ -79,15 +85,10 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
         return response
 
     @app.errorhandler(DatabaseUnavailable)
-    async def unavailable(error: DatabaseUnavailable) -> Response:
-        logger.warning("the database can't be asked: %s", error)
-        return await told(upstream_unavailable())
-
     @app.errorhandler(DatabaseRefused)
-    async def refused(error: DatabaseRefused) -> Response:
-        # Not the caller's fault: the service's key is wrong or the migrations are missing.
-        logger.error("the database refuses the service: %s", error)
-        return await told(upstream_unavailable())
+    async def unavailable(error: DatabaseUnavailable | DatabaseRefused) -> Response:
+        """Neither is the caller's fault: one refused has the service's key wrong, or the migrations missing."""
+        return await told(upstream_unavailable(), error)
 
     @app.errorhandler(HTTPException)
     async def unknown(error: HTTPException) -> Response:
@@ -96,3 +97,8 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
         response = await told(ApiError(status, code, error.description or error.name))
         response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
         return response
+
+
+def _about(error: ApiError, why: Exception | None) -> dict[str, dict[str, object]]:
+    """A refusal's fields. Nothing of the query string: it may hold a token."""
+    return fields(path=request.path[:200], reason=error.code, error=why)

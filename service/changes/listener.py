@@ -23,6 +23,7 @@ from service.changes.log import Page
 from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
 from service.changes.sequence import Sequencer
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.logs import fields
 from service.metrics import Metrics
 from service.tasks import spawn
 
@@ -75,6 +76,7 @@ class _Socket(Hearing):
         self._listener = listener
         self.follows: dict[FeedKey, _Follow] = {}
         self.generation: Generation | None = None
+        self._started_at: float | None = None  # the generation's start, until its first channel is ready
         self.task = spawn(self._run())
 
     def add(self, follow: _Follow) -> None:
@@ -89,6 +91,10 @@ class _Socket(Hearing):
             self.generation.leave(follow.key)
 
     def ready(self, key: FeedKey) -> None:
+        if self._started_at is not None:
+            seconds = asyncio.get_running_loop().time() - self._started_at
+            logger.info("Realtime is there", extra=fields(keys=len(self.follows), seconds=seconds))
+            self._started_at = None
         if (follow := self.follows.get(key)) is not None:
             self._listener.on_ready(follow)
 
@@ -98,8 +104,11 @@ class _Socket(Hearing):
 
     async def _run(self) -> None:
         waits = delays(self._listener.random)
+        told = ""
         while True:
             self._listener.metrics.generations.inc()
+            self._started_at = asyncio.get_running_loop().time()
+            logger.debug("Realtime generation started", extra=fields(keys=len(self.follows)))
             generation: Generation | None = None
             was_live = False
             try:
@@ -118,7 +127,10 @@ class _Socket(Hearing):
                     self._listener.on_deaf(follow)
                 if generation is not None:
                     await generation.close()
-            logger.warning("Realtime generation ended: %s (%d keys)", reason, len(self.follows))
+            # Told once for as long as it stays so: Realtime may be away for hours, and is tried all the time.
+            level = logging.WARNING if was_live or reason != told else logging.DEBUG
+            logger.log(level, "Realtime generation ended", extra=fields(reason=reason, keys=len(self.follows)))
+            told = reason
             if was_live:
                 waits = delays(self._listener.random)
             await asyncio.sleep(next(waits))
@@ -250,7 +262,7 @@ class LogListener:
         try:
             change = from_record(record)
         except MalformedChange as error:
-            logger.warning("%s %s: %s", follow.key.feed, follow.key.key, error)
+            logger.warning("a change from Realtime can't be read", extra=fields(**follow.key._asdict(), error=error))
             self._catch_up(follow)
             return
         self._emit(follow, follow.sequencer.admit(change))
@@ -268,6 +280,8 @@ class LogListener:
 
     def _hole_stayed(self, follow: _Follow) -> None:
         follow.hole = None
+        last = follow.sequencer.last if follow.sequencer else None
+        logger.info("a change is missing, catching up", extra=fields(**follow.key._asdict(), revision=last))
         self._catch_up(follow)
 
     def _forget_hole(self, follow: _Follow) -> None:
@@ -303,16 +317,20 @@ class LogListener:
         while more:
             try:
                 page = await self._log.since(follow.key, sequencer.last)
-            except DatabaseUnavailable as error:
-                self._note_database(False, error)
+            except (DatabaseUnavailable, DatabaseRefused):
+                self._note_database(False)
                 await asyncio.sleep(next(waits))
                 continue
-            except Exception:  # refused, or a bug: either way the key must not be left behind
-                logger.exception("the change log of %s %s can't be read", *follow.key)
+            except Exception:  # a bug, but the key must not be left behind
+                logger.exception("the change log can't be read", extra=fields(**follow.key._asdict()))
                 await asyncio.sleep(next(waits))
                 continue
             self._note_database(True)
             if page.reset:
+                logger.warning(
+                    "the change log does not reach back, viewers are told a reset",
+                    extra=fields(**follow.key._asdict(), revision=sequencer.last, head=page.head),
+                )
                 sequencer.restart(page.head)
                 self._forget_hole(follow)
                 self._sink.lost(follow.key, page.head, "the change log no longer reaches back far enough")
@@ -346,8 +364,8 @@ class LogListener:
         for start in range(0, len(keys), KEYS_PER_CALL):
             try:
                 heads = await self._log.heads(feed, keys[start : start + KEYS_PER_CALL])
-            except (DatabaseUnavailable, DatabaseRefused) as error:
-                self._note_database(False, error)
+            except (DatabaseUnavailable, DatabaseRefused):
+                self._note_database(False)
                 return
             self._note_database(True)
             for key, head in heads.items():
@@ -376,11 +394,7 @@ class LogListener:
             if follow.socket and follow.socket.generation:
                 follow.socket.generation.end(f"{follow.key.feed} {follow.key.key} is deaf: the database is ahead of it")
 
-    def _note_database(self, up: bool, error: Exception | None = None) -> None:
+    def _note_database(self, up: bool) -> None:
         if up != self.database_up:
             self.database_up = up
             self._look.set()
-            if up:
-                logger.info("the database answers again")
-            else:
-                logger.warning("the database does not answer: %s", error)

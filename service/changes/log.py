@@ -4,6 +4,7 @@ Every call is one RPC to a function in ``supabase/migrations``: one statement on
 its head agree.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from postgrest import APIError
 
 from service.changes.change import Change, FeedKey, from_record
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.logs import fields
 from supabase import AsyncClient
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,37 +42,40 @@ class Snapshot:
 class ChangeLog:
     """The change log behind a Supabase REST interface, asked with the service key.
 
-    Every method raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
+    Every method raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`. That either begins or ends to be so is
+    logged here, once, whoever asked.
     """
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
+        self.available = True
+        """Whether the database answered when it was last asked."""
+        self._refused: set[str] = set()  # functions that it refused when they were last called
 
     async def since(self, key: FeedKey, cursor: int) -> Page:
         """The next changes of ``key`` after ``cursor``, as many as the function gives by default (1000)."""
         # Its argument `limit` can't be named here: Supabase Lite would not quote it.
-        answer = await self._call("feed_since", {"feed": key.feed, "key": key.key, "since": cursor})
-        with _readable("feed_since"):
+        with self._asking("feed_since"):
+            answer = await self._call("feed_since", {"feed": key.feed, "key": key.key, "since": cursor})
             changes = tuple(from_record(record) for record in answer["changes"])
             return Page(int(answer["head"]), bool(answer["reset"]), changes, bool(answer["more"]))
 
     async def heads(self, feed: str, keys: Iterable[str]) -> dict[str, int]:
         """The newest revision of each key, or where it has none a cursor to begin from."""
-        answer = await self._call("feed_heads", {"feed": feed, "keys": list(keys)})
-        with _readable("feed_heads"):
+        with self._asking("feed_heads"):
+            answer = await self._call("feed_heads", {"feed": feed, "keys": list(keys)})
             return {key: int(head) for key, head in answer.items()}
 
     async def snapshot(self, function: str, argument: str, key: str) -> Snapshot:
         """Calls a feed's snapshot function with its one argument."""
-        answer = await self._call(function, {argument: key})
-        with _readable(function):
+        with self._asking(function):
+            answer = await self._call(function, {argument: key})
             return Snapshot(int(answer["head"]), dict(answer["rows"]))
 
     async def prune(self, days: float) -> int:
         """Deletes a batch of changes older than ``days`` and returns how many; call it until it returns 0."""
-        answer = await self._call("prune_feed_changes", {"retain": f"{days} days"})
-        with _readable("prune_feed_changes"):
-            return int(answer)
+        with self._asking("prune_feed_changes"):
+            return int(await self._call("prune_feed_changes", {"retain": f"{days} days"}))
 
     async def _call(self, function: str, arguments: dict[str, Any]) -> Any:
         try:
@@ -79,6 +86,42 @@ class ChangeLog:
         except (TimeoutError, httpx.HTTPError) as error:
             raise DatabaseUnavailable(f"{function}: {type(error).__name__} {error}") from error
         return answer.data
+
+    @contextmanager
+    def _asking(self, function: str) -> Iterator[None]:
+        """Around a call and the reading of its answer."""
+        try:
+            with _readable(function):
+                yield
+        except DatabaseUnavailable as error:
+            self._does_not_answer(error)
+            raise
+        except DatabaseRefused as error:
+            self._refuses(function, error)
+            raise
+        self._accepts(function)
+
+    def _does_not_answer(self, error: DatabaseUnavailable) -> None:
+        if self.available:
+            self.available = False
+            logger.warning("the database does not answer", extra=fields(error=error))
+
+    def _answers(self) -> None:
+        if not self.available:
+            self.available = True
+            logger.info("the database answers again")
+
+    def _refuses(self, function: str, error: DatabaseRefused) -> None:
+        self._answers()
+        if function not in self._refused:
+            self._refused.add(function)
+            logger.error("the database refuses a function", extra=fields(function=function, error=error))
+
+    def _accepts(self, function: str) -> None:
+        self._answers()
+        if function in self._refused:
+            self._refused.remove(function)
+            logger.info("the database accepts a function again", extra=fields(function=function))
 
 
 @contextmanager

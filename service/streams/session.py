@@ -7,6 +7,7 @@ is first iterated and gives it back when it ends, however it ends.
 import asyncio
 import logging
 import math
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from service.feeds.delivery import Delivery
 from service.feeds.hub import Hub, Topic
 from service.feeds.outbox import merge_range
 from service.feeds.viewer import Viewer
+from service.logs import fields
 from service.streams import frames
 
 REPLAY_CHUNK = 64
@@ -48,7 +50,7 @@ class Request:
 
 
 class Session:
-    """One stream of one key. Iterate :meth:`chunks` once."""
+    """One stream of one key. Iterate :meth:`chunks` once. ``id`` names it in the log and to its page."""
 
     def __init__(
         self, hub: Hub, key: FeedKey, request: Request, keepalive_seconds: float, random: Callable[[], float]
@@ -59,6 +61,9 @@ class Session:
         self._request = request
         self._keepalive_seconds = keepalive_seconds
         self._random = random
+        self.id = secrets.token_hex(4)
+        self._deliveries = 0  # messages written
+        self._error: Exception | None = None  # what it could not bear
         self._newest: Delivery | None = None  # of the last write
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
 
@@ -67,9 +72,12 @@ class Session:
             # Attached in the same step in which the topic is there, so that it can't have been given up in between.
             topic = await self._hub.topic(self._key)
         except (DatabaseUnavailable, DatabaseRefused) as error:
+            logger.info("stream ended", extra=self._fields(reason="error", error=error))
             yield self._failure(error)
             return
         viewer = self._hub.attach(topic, self._request.cursor)
+        opened_at = asyncio.get_running_loop().time()
+        logger.debug("stream opened", extra=self._fields(cursor=self._request.cursor, snapshot=self._request.snapshot))
         try:
             yield self._opening(topic, viewer)
             async for chunk in self._missed(topic, viewer):
@@ -81,13 +89,26 @@ class Session:
             yield self._failure(error)
         finally:
             self._hub.detach(topic, viewer)
+            logger.info(
+                "stream ended",
+                extra=self._fields(
+                    reason=viewer.ending.value[0] if viewer.ending else "gone",
+                    seconds=asyncio.get_running_loop().time() - opened_at,
+                    deliveries=self._deliveries,
+                    conflated=viewer.outbox.conflated,
+                    error=self._error,
+                ),
+            )
+
+    def _fields(self, **named: object) -> dict[str, dict[str, object]]:
+        return fields(stream=self.id, **self._key._asdict(), **named)
 
     def _failure(self, error: Exception) -> bytes:
-        if isinstance(error, DatabaseUnavailable | DatabaseRefused):
-            logger.warning("a stream of %s %s can't go on: %s", *self._key, error)
+        self._error = error
+        if isinstance(error, DatabaseUnavailable | DatabaseRefused):  # who asks the database says what is wrong with it
             told = Error(code="upstream_unavailable", message="The database can't be asked.")
         else:
-            logger.error("a stream of %s %s can't go on", *self._key, exc_info=error)
+            logger.error("a stream failed", extra=self._fields(), exc_info=error)
             told = Error(code="internal_error", message="The service has failed.")
         return self._frame(told) + self._frame(Ending.ERROR.message)
 
@@ -199,6 +220,7 @@ class Session:
                 self._passed_over = None
             else:
                 self._passed_over = id_ or self._passed_over
+        self._deliveries += len(chunk)
         self._hub.metrics.deliveries.labels(self._feed.name).inc(len(chunk))
         return b"".join(chunk)
 

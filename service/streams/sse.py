@@ -42,7 +42,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         max_age = with_.stream_max_age_seconds * (0.75 + with_.random() / 4)
         wanted = Request(cursor, snapshot, named, types, principal.expires_at, max_age)
         session = Session(with_.hub, key, wanted, with_.keepalive_seconds, with_.random)
-        response = Response(session.chunks(), headers=STREAM_HEADERS)
+        response = Response(session.chunks(), headers={**STREAM_HEADERS, "X-Stream-Id": session.id})
         response.timeout = None  # Quart would end a stream after a minute
         return response
 

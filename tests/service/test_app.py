@@ -1,5 +1,6 @@
 """The application as a whole: errors as JSON, CORS, and faults of its upstreams while pages look."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from service.errors import SettingsError
 from service.settings import Settings
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, served, served_beside, service_environment
+from tests.service.logged import logged
 from tests.service.pages import opened
 from tests.service.proxy import FaultyProxy, faulty_proxy
 
@@ -54,6 +56,38 @@ async def test_a_first_viewers_failure_leaves_nothing_open(stack: StackFacts) ->
         answer = await client.get("/api/projects/11111111-1111-4111-8111-111111111111/status?token=x")
         assert answer.status_code == 401
         assert app.extensions["rowcast"][0].services.hub.viewers == 0
+
+
+async def test_refusals_are_logged_without_the_query_string(
+    stack: StackFacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    app = create_app(Settings.from_environment(service_environment(stack)))
+    path = "/api/projects/11111111-1111-4111-8111-111111111111/status"
+    async with app.test_app() as running:
+        for query in ("", "?token=hush", "?since=hush&token=hush"):
+            await running.test_client().get(path + query)
+        await running.test_client().get(f"{path.replace('status', 'snapshot')}?token=hush")
+    assert logged(caplog, "service.app") == [
+        ("INFO", "stream refused", {"path": path, "reason": reason, "error": None})
+        for reason in ("missing_token", "invalid_token", "bad_request")
+    ]
+    assert "hush" not in caplog.text
+
+
+async def test_a_database_that_fails_a_request_is_logged_with_it(
+    stack: StackFacts, project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment = {**service_environment(stack), "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_wrong"}
+    app = create_app(Settings.from_environment(environment))
+    async with app.test_app() as running:
+        for what in ("status", "snapshot"):
+            await running.test_client().get(f"/api/projects/{project.id}/{what}", headers=project.headers)
+    lines = logged(caplog, "service.app")
+    assert [(level, message, found["reason"]) for level, message, found in lines] == [
+        ("WARNING", "stream refused", "upstream_unavailable"), ("WARNING", "request refused", "upstream_unavailable"),
+    ]  # fmt: skip
+    assert all("Invalid API key" in str(found["error"]) for _, _, found in lines)
 
 
 @asynccontextmanager

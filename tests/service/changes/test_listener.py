@@ -1,6 +1,7 @@
 """The listener against a Realtime that loses, repeats, reorders and dies, and a database that comes and goes."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.metrics import Metrics
 from tests.service.fakes import KEY, FakeLog, Generations, Heard, until
+from tests.service.logged import logged
 from tests.service.tiny import make_change
 
 START = 100
@@ -342,3 +344,89 @@ async def test_more_keys_than_a_socket_takes_open_another(bench: Bench) -> None:
         await bench.listener.follow(key)
     await until(lambda: sum(len(made.joined) for made in bench.generations.made) == len(keys))
     assert [len(made.joined) for made in bench.generations.made] == [CHANNELS_PER_SOCKET, 1]
+
+
+# What an operator reads
+
+LISTENER = "service.changes.listener"
+KEY_FIELDS = {"feed": KEY.feed, "key": KEY.key}
+
+
+async def test_an_outage_of_realtime_is_told_where_it_changes(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    await bench.followed()
+    bench.generations.refusals = [ConnectionRefusedError("down")] * 4 + [TimeoutError("slow")] * 3
+    bench.generations.newest.end("cut")
+    await until(lambda: len(bench.generations.made) == 9 and KEY in bench.generations.newest.joined)
+    bench.generations.newest.hearing.ready(KEY)
+    bench.generations.newest.hearing.ready(KEY)
+    lines = logged(caplog, LISTENER)
+    assert [(level, message, found.get("reason")) for level, message, found in lines] == [
+        ("INFO", "Realtime is there", None),
+        ("WARNING", "Realtime generation ended", "cut"),
+        ("WARNING", "Realtime generation ended", "can't connect: ConnectionRefusedError('down')"),
+        ("WARNING", "Realtime generation ended", "can't connect: TimeoutError('slow')"),
+        ("INFO", "Realtime is there", None),
+    ]
+    assert all(found["keys"] == 1 for _, _, found in lines)
+
+
+async def test_a_realtime_that_comes_and_goes_is_told_each_time(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.followed()
+    for count in (2, 3):
+        bench.generations.newest.end("cut")
+        await until(lambda count=count: len(bench.generations.made) == count and bench.generations.newest.joined)
+        bench.generations.newest.hearing.ready(KEY)
+    assert [level for level, _, _ in logged(caplog, LISTENER)] == ["WARNING", "WARNING"]
+
+
+async def test_a_hole_that_stays_is_told_with_its_place(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.followed()
+    caplog.set_level(logging.INFO)
+    bench.lose(101)
+    bench.commit(102)
+    await bench.hears(101, 102)
+    assert logged(caplog, LISTENER) == [("INFO", "a change is missing, catching up", {**KEY_FIELDS, "revision": 100})]
+
+
+async def test_a_malformed_record_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.followed()
+    bench.generations.newest.hearing.record(KEY, {"feed": KEY.feed})
+    [(level, message, found)] = logged(caplog, LISTENER)
+    assert (level, message) == ("WARNING", "a change from Realtime can't be read")
+    assert found == {**KEY_FIELDS, "error": "not a row of feed_changes: KeyError('op')"}
+
+
+async def test_a_loss_is_told_with_its_place(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.followed()
+    bench.log.floor = 200
+    bench.generations.newest.hearing.ready(KEY)
+    await bench.heard.until(lambda heard: "lost before 200" in heard.words)
+    assert logged(caplog, LISTENER) == [
+        (
+            "WARNING",
+            "the change log does not reach back, viewers are told a reset",
+            {**KEY_FIELDS, "revision": 100, "head": 200},
+        )
+    ]
+
+
+@pytest.mark.parametrize("fault", [DatabaseUnavailable("down"), DatabaseRefused("permission denied")])
+async def test_a_database_in_trouble_is_told_by_the_change_log_alone(
+    watching: Bench, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    await watching.followed()
+    watching.log.fail = fault
+    watching.lose(101)
+    watching.commit(102)
+    await until(lambda: watching.log.calls.count("heads") >= 3 and watching.log.calls.count("since 100") >= 3)
+    assert logged(caplog, LISTENER, logging.WARNING) == []
+
+
+async def test_a_bug_in_a_catch_up_is_told_with_its_traceback(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.followed()
+    bench.log.fail = RuntimeError("a bug")
+    bench.generations.newest.hearing.ready(KEY)
+    await until(lambda: logged(caplog, LISTENER))
+    assert logged(caplog, LISTENER)[0] == ("ERROR", "the change log can't be read", KEY_FIELDS)
+    assert caplog.records[0].exc_info is not None

@@ -1,5 +1,7 @@
 """The change log read through REST, as the service reads it."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -12,6 +14,7 @@ from service.errors import DatabaseRefused, DatabaseUnavailable
 from supabase import AsyncClientOptions, acreate_client
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project
+from tests.service.logged import logged
 
 
 async def connected(url: str, key: str, http: httpx.AsyncClient) -> ChangeLog:
@@ -122,3 +125,59 @@ async def test_an_answer_of_another_shape_is_unavailable(body: str) -> None:
         ):
             with pytest.raises(DatabaseUnavailable):
                 await asked
+
+
+async def test_a_database_that_goes_and_comes_back_is_told_once_each(
+    log: ChangeLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    there = log._client
+    async with httpx.AsyncClient() as http:
+        log._client = (await connected(f"http://127.0.0.1:{unused_port()}", "sb_secret_x", http))._client
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailable):
+                await log.heads("project", [])
+            with pytest.raises(DatabaseUnavailable):
+                await log.prune(1)
+        assert not log.available
+        log._client = there
+        for _ in range(3):
+            await log.heads("project", [])
+        assert log.available
+    assert logged(caplog, "service.changes.log") == [
+        (
+            "WARNING",
+            "the database does not answer",
+            {"error": "feed_heads: ConnectError All connection attempts failed"},
+        ),
+        ("INFO", "the database answers again", {}),
+    ]
+
+
+async def test_a_function_that_is_refused_is_told_once_and_once_when_it_works(
+    log: ChangeLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        with pytest.raises(DatabaseRefused):
+            await log.heads("nonsense", [])
+        await log.prune(9999)
+    assert log.available
+    for _ in range(2):
+        await log.heads("project", [])
+    [refused, accepted] = logged(caplog, "service.changes.log")
+    assert refused[:2] == ("ERROR", "the database refuses a function")
+    assert refused[2]["function"] == "feed_heads"
+    assert "there is no feed 'nonsense'" in str(refused[2]["error"])
+    assert accepted == ("INFO", "the database accepts a function again", {"function": "feed_heads"})
+
+
+async def test_a_question_nobody_waits_for_any_more_says_nothing_of_the_database(
+    log: ChangeLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = asyncio.ensure_future(log.heads("project", []))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert log.available
+    assert logged(caplog, "service.changes.log") == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from service.feeds.hub import Topic
 from service.streams.session import Request, Session
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START, Bench
+from tests.service.logged import logged
 from tests.service.tiny import make_change
 
 HOUR = 3600.0
@@ -403,3 +405,69 @@ async def test_however_a_stream_ends_its_place_is_given_back(stage: Stage) -> No
     await cut_early.close()
     await never_read.close()
     assert stage.hub.viewers == 0
+
+
+# What an operator reads
+
+SESSION = "service.streams.session"
+
+
+async def test_a_streams_life_is_a_line_at_its_end(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    page = stage.page(cursor=102)
+    await page.read_until("new")
+    stage.commit(104)
+    await page.read()
+    about = {"stream": page.session.id, "feed": KEY.feed, "key": KEY.key}
+    assert logged(caplog, SESSION, logging.DEBUG) == [
+        ("DEBUG", "stream opened", {**about, "cursor": 102, "snapshot": False})
+    ]
+    await page.close()
+    [(level, message, found)] = logged(caplog, SESSION)
+    assert (level, message) == ("INFO", "stream ended")
+    assert isinstance(found.pop("seconds"), float)
+    assert found == {**about, "reason": "gone", "deliveries": 2, "conflated": 0, "error": None}
+
+
+async def test_a_stream_that_the_service_ends_is_logged_with_the_reason(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    page = stage.page(max_age=0.01)
+    await page.read_all()
+    [(_, _, found)] = logged(caplog, SESSION)
+    assert found["reason"] == "shutdown"
+
+
+async def test_a_stream_that_the_database_fails_is_no_warning_of_its_own(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stage.log.fail = DatabaseUnavailable("down")
+    await stage.page(snapshot=True).read_all()
+    [(level, _, found)] = logged(caplog, SESSION)
+    assert (level, found["reason"], found["error"]) == ("INFO", "error", "down")
+
+
+async def test_a_stream_that_never_began_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stage = Stage()
+    stage.log.fail = DatabaseUnavailable("down")
+    await stage.page().read_all()
+    [(level, message, found)] = logged(caplog, SESSION)
+    assert (level, message, found["reason"], found["error"]) == ("INFO", "stream ended", "error", "down")
+
+
+async def test_a_bug_is_an_error_with_its_traceback_and_the_streams_id(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.log.fail = RuntimeError("a bug")
+    page = stage.page(snapshot=True)
+    await page.read_all()
+    [(level, message, found)] = logged(caplog, SESSION)
+    assert (level, message, found["stream"]) == ("ERROR", "a stream failed", page.session.id)
+    assert caplog.records[0].exc_info is not None
+
+
+async def test_streams_have_names_of_their_own(stage: Stage) -> None:
+    assert len({stage.page().session.id for _ in range(100)}) == 100

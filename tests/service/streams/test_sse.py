@@ -50,6 +50,7 @@ async def test_the_answers_headers_suit_a_stream(service: str, project: Project)
         assert headers["Cache-Control"] == "no-cache, no-transform"
         assert headers["X-Accel-Buffering"] == "no"
         assert headers["Referrer-Policy"] == "no-referrer"
+        assert re.fullmatch("[0-9a-f]{8}", headers["X-Stream-Id"])
         assert headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
         assert headers["Access-Control-Allow-Credentials"] == "true"
 
