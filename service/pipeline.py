@@ -18,6 +18,7 @@ PostgreSQL   a commit appends its changes to feed_changes, numbered in order    
                    GET …/status         access, then Server-Sent Events               streams/sse
 """
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
@@ -74,6 +75,7 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
             settings.heads_seconds,
         )
         hub.bind(listener)
+        _read_when_asked(metrics, log, listener)
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
         gate = Gate(
             Verifier(jwks, settings.jwt_secret, settings.issuer, time.time),
@@ -89,3 +91,12 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
                 pruning.cancel()
             await listener.stop()
             await hub.close()
+
+
+def _read_when_asked(metrics: Metrics, log: ChangeLog, listener: LogListener) -> None:
+    """What is so, rather than has happened, is looked up when somebody measures."""
+    loop = asyncio.get_running_loop()
+    metrics.database_up.set_function(lambda: log.available)
+    metrics.keys_followed.set_function(lambda: listener.keys)
+    metrics.keys_live.set_function(lambda: listener.live_keys)
+    metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))

@@ -168,9 +168,19 @@ class LogListener:
         return self._heads_task is not None and not self._heads_task.done()
 
     @property
+    def keys(self) -> int:
+        """How many keys are followed."""
+        return len(self._follows)
+
+    @property
+    def live_keys(self) -> int:
+        """How many of them Realtime carries."""
+        return sum(follow.live.is_set() for follow in self._follows.values())
+
+    @property
     def is_live(self) -> bool:
         """True unless some followed key is without Realtime."""
-        return all(follow.live.is_set() for follow in self._follows.values())
+        return self.live_keys == self.keys
 
     async def stop(self) -> None:
         tasks = [socket.task for socket in self._sockets]
