@@ -27,6 +27,7 @@ TABLES = {
     "public.stream_tickets": ("", "", WRITE),
     "public.feed_changes": ("", "", READ),
     "rowcast.feeds": ("", "", ""),
+    "rowcast.claims": ("", "", ""),
     "rowcast.tracked": ("", "", ""),
     "rowcast.revision_seq": ("", "", ""),
 }
@@ -38,6 +39,13 @@ FUNCTIONS = {
     "public.enrichment_snapshot": (False, False, True),
     "public.prune_feed_changes": (False, False, True),
     "public.job_heartbeat": (False, False, True),
+    "public.claim_job": (False, False, True),
+    "public.end_job": (False, False, True),
+    "public.write_batch": (False, False, True),
+    "public.create_bom": (False, False, True),
+    "public.start_enrichment": (False, False, True),
+    "public.control_enrichment": (False, False, True),
+    "public.enrichment_history": (False, False, True),
 }
 OURS = "relnamespace in ('public'::regnamespace, 'rowcast'::regnamespace)"
 
@@ -73,7 +81,7 @@ def test_only_a_jobs_payload_is_kept_from_members(sandbox: Connection) -> None:
         table for table, _, _, _, _ in columns if all(t != table or not readable for t, _, readable, _, _ in columns)
     }
     assert {pair for pair in hidden if pair[0] not in whole} == {("jobs", "payload")}
-    assert whole == {"enrichment_config", "stream_tickets", "feed_changes", "rowcast.feeds"}
+    assert whole == {"enrichment_config", "stream_tickets", "feed_changes", "rowcast.feeds", "rowcast.claims"}
     assert not any(writable or anonymous for _, _, _, writable, anonymous in columns)
 
 
@@ -204,6 +212,8 @@ def test_a_jobs_payload_is_refused_to_members(world: World) -> None:
         "public.project_snapshot(gen_random_uuid())",
         "public.enrichment_snapshot(gen_random_uuid())",
         "public.prune_feed_changes()",
+        "public.claim_job('{none}')",
+        "public.enrichment_history(gen_random_uuid())",
     ],
 )
 def test_the_services_functions_are_the_services(world: World, call: str) -> None:

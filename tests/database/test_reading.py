@@ -211,26 +211,6 @@ def test_a_snapshots_rows_are_the_images_of_the_log(
     assert nobody == {"head": floor(db), "rows": {"ingestion_sources": [], "jobs": [], "proposed_nodes": []}}
 
 
-def test_a_boms_snapshot_holds_the_items_last_worked_on(db: Connection, project: UUID) -> None:
-    bom = one(
-        db,
-        "insert into boms (project_id, organization_id, filename, total_items) "
-        "select id, organization_id, 'b.csv', 70 from projects where id = %s returning id",
-        project,
-    )
-    db.execute(
-        "insert into bom_line_items (bom_id, project_id, line_number, status, updated_at) "
-        "select %s, %s, n, case when n > 60 then 'pending' else 'enriched' end, now() + n * interval "
-        "'1 s' from generate_series(1, 70) n",
-        [bom, project],
-    )
-    snapshot = one(db, "select enrichment_snapshot(bom_id => %s)", bom)
-    assert isinstance(snapshot, dict)
-    assert snapshot["rows"]["boms"] == [one(db, "select row from feed_changes where table_name = 'boms'")]
-    assert [item["line_number"] for item in snapshot["rows"]["bom_line_items"]] == list(range(60, 10, -1))
-    assert snapshot["head"] == one(db, "select max(revision) from feed_changes")
-
-
 def age(db: Connection, revision: int, interval: str = "8 days") -> None:
     """Makes a change and all before it look older."""
     db.execute(

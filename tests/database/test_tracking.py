@@ -132,7 +132,21 @@ def test_what_is_tracked_can_be_looked_up(db: Connection) -> None:
         "select table_name::text, feed, key_column, except_columns from rowcast.tracked order by feed, 1"
     ).fetchall()
     assert told == [
-        ("boms", "enrichment", "id", []),
+        (
+            "boms",
+            "enrichment",
+            "id",
+            [
+                "total_items",
+                "enriched_items",
+                "failed_items",
+                "not_found_items",
+                "current_stage",
+                "current_batch",
+                "total_batches",
+                "updated_at",
+            ],
+        ),
         ("enrichment_events", "enrichment", "bom_id", []),
         ("ingestion_sources", "project", "project_id", []),
         ("jobs", "project", "project_id", ["heartbeat_at", "lease_until", "payload"]),
