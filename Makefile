@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+SOAK_S ?= 1800
+SEED   ?= 7
 
-.PHONY: help setup demo stop test bench lint format types clean
+.PHONY: help setup demo stop test soak bench lint format types clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +24,9 @@ stop:  ## end what `make demo` left running
 
 test: setup  ## run every test
 	$(BIN)/pytest
+
+soak: setup  ## the oracle: SOAK_S seconds of faults, cuts and random writers, decided by SEED; 1 unless all is well
+	$(BIN)/python -m tests.oracle --seconds $(SOAK_S) --seed $(SEED)
 
 bench: setup  ## what the change log, the stand-in and the SDK cost, beside their targets (about ten minutes)
 	$(BIN)/python benchmarks/advance.py

@@ -10,6 +10,7 @@ it on purpose, to see what the rest then does, can start it again.
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ class Project:
             )
 
 
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = 0.5
 BOOTSTRAP = Path(__file__).parent / "bootstrap.sql"
 LITE_ROLE = Path(__file__).parent / "lite_role.sql"
 
@@ -90,7 +94,7 @@ class Devstack:
 
     ``ports`` pins ports by name (gateway, database, studio, and those of ``also``: programs that the caller will
     start beside the devstack's own parts, each on a port of its own). With ``faults``, Realtime can be made to fail
-    through its control endpoint.
+    through its control endpoint, and Supabase Lite is started again when it dies.
     """
 
     def __init__(
@@ -196,8 +200,25 @@ class Devstack:
         ended.pop().result()
 
     async def _lite_ended(self) -> NoReturn:
-        status = await self.lite.wait()
-        raise DevstackError(f"Supabase Lite ended by itself (exit status {status}); its log is {self.lite.log}.")
+        while True:
+            status = await self.lite.wait()
+            told = f"Supabase Lite ended by itself (exit status {status}); its log is {self.lite.log}."
+            if self._faults is None:
+                raise DevstackError(told)
+            logger.warning("%s It is started again.", told)
+            await self._restart_lite()
+
+    async def _restart_lite(self) -> None:
+        """Where faults are wanted Lite's end is one more of them: PostgreSQL going away under load can crash it."""
+        while True:
+            try:
+                await self.lite.start()
+            except DevstackError as error:
+                logger.warning("%s", error)
+                await self.lite.stop()
+                await asyncio.sleep(RESTART_SECONDS)
+            else:
+                return
 
     async def _realtime_died(self) -> NoReturn:
         try:

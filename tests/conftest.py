@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 import psycopg
@@ -79,12 +80,13 @@ class StackFacts:
 
 
 @contextlib.contextmanager
-def running_devstack(data_dir: Path) -> Iterator[StackFacts]:
-    """A devstack in a process of its own, on free ports, stopped at the end."""
+def running_devstack(data_dir: Path, *options: str, log: IO[str] | None = None) -> Iterator[StackFacts]:
+    """A devstack in a process of its own, on free ports, stopped at the end; what it complains of goes to ``log``."""
     ports = [f"--{name}-port={unused_port()}" for name in ("gateway", "database", "studio")]
     with subprocess.Popen(
-        [sys.executable, "-m", "devstack", f"--data-dir={data_dir}", f"--project={ROOT}", *ports],
+        [sys.executable, "-m", "devstack", f"--data-dir={data_dir}", f"--project={ROOT}", *ports, *options],
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
     ) as process:
         assert process.stdout is not None

@@ -100,6 +100,17 @@ def test_a_later_start_keeps_data_ports_and_keys_and_nothing_runs_between(direct
     assert processes_of(directory) == {}
 
 
+def test_with_faults_supabase_lite_is_started_again_when_it_dies(directory, project):
+    with started(devstack(directory, "--faults", *new_ports(), project=project)) as process:
+        told = announced(process)
+        (lite,) = [pid for pid, command in processes_of(directory).items() if "lite/dist/cli/index.js" in command]
+        psutil.Process(lite).kill()
+        url, key = f"{told['SUPABASE_URL']}/rest/v1/notes", {"apikey": told["SUPABASE_SECRET_KEY"]}
+        until(lambda: not psutil.pid_exists(lite) and httpx.get(url, headers=key).status_code == 200)
+        assert rows(told, "notes") == [{"id": 1}]
+        assert "exit status -9" in ended(process, signal.SIGTERM)[1]
+
+
 def test_a_first_start_that_crashed_or_failed_is_no_obstacle_to_the_next(directory, project):
     command = devstack(directory, *new_ports(), project=project)
     for moment in ("bin/initdb", "migration up"):

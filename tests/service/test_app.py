@@ -14,7 +14,7 @@ from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, served, served_beside, service_environment
 from tests.service.logged import logged
 from tests.service.pages import opened
-from tests.service.proxy import FaultyProxy, faulty_proxy
+from tests.service.proxy import FaultyProxy, Purpose, faulty_proxy
 
 
 def test_without_settings_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +91,10 @@ async def test_a_database_that_fails_a_request_is_logged_with_it(
 
 
 @asynccontextmanager
-async def realtime_behind_proxy(stack: StackFacts, *, realtime: bool) -> AsyncIterator[tuple[str, FaultyProxy]]:
+async def realtime_behind_proxy(stack: StackFacts, *refused: Purpose) -> AsyncIterator[tuple[str, FaultyProxy]]:
     """A service whose way to Supabase leads through a proxy with faults."""
     async with (
-        faulty_proxy(stack.supabase_url, realtime=realtime) as proxy,
+        faulty_proxy(stack.supabase_url, *refused) as proxy,
         served_beside({**service_environment(stack), "SUPABASE_URL": proxy.url}) as url,
     ):
         yield url, proxy
@@ -103,7 +103,7 @@ async def realtime_behind_proxy(stack: StackFacts, *, realtime: bool) -> AsyncIt
 async def test_without_realtime_changes_still_arrive(stack: StackFacts, project: Project) -> None:
     """REST works, the socket does not: streams say they are not live, and are fed by the database's heads."""
     async with (
-        realtime_behind_proxy(stack, realtime=False) as (url, _),
+        realtime_behind_proxy(stack, "realtime") as (url, _),
         opened(f"{url}/api/projects/{project.id}/status", project.headers) as page,
     ):
         assert (await page.next())["live"] is False
@@ -117,11 +117,11 @@ async def test_without_realtime_changes_still_arrive(stack: StackFacts, project:
 
 async def test_realtime_lost_and_back_is_told_and_nothing_is_missing(stack: StackFacts, project: Project) -> None:
     async with (
-        realtime_behind_proxy(stack, realtime=True) as (url, proxy),
+        realtime_behind_proxy(stack) as (url, proxy),
         opened(f"{url}/api/projects/{project.id}/status", project.headers) as page,
     ):
         assert (await page.next())["live"] is True
-        proxy.cut()
+        proxy.cut("realtime")
         project.proposal("while away")
         messages = [await page.next() for _ in range(3)]
         assert sorted(message["type"] for message in messages) == ["live", "live", "new_proposal"]

@@ -1,0 +1,182 @@
+"""A run from its first process to its verdict.
+
+1. What each service holds is noted: tasks and open files when it has just started, memory after a warm-up in which
+   everybody looks on and writes and nothing goes wrong.
+2. Turbulence: faults, cuts, pauses; and while it lasts, viewers are audited: is all that an id says is told, told?
+3. Calm: faults end, writers stop, viewers read on until each has the head of its key and shows what the tables hold.
+4. The viewers leave: what does an idle service hold now?
+"""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.oracle import project
+from tests.oracle.faults import Faults
+from tests.oracle.leaks import Holdings, after_work, idle, memory_settled
+from tests.oracle.stage import PROJECTS, USERS, Stage, stage
+from tests.oracle.verdict import Complaints, Verdict
+from tests.oracle.viewers import Seen, Viewer
+from tests.oracle.writers import Writer, Written
+
+VIEWERS = 30
+WRITERS = 4
+CALM_SECONDS = 90.0
+"""How long viewers may take to catch up once nothing goes wrong any more."""
+AUDIT_SECONDS = 0.5
+AUDITED = 400
+"""Changes before a viewer's id that an audit goes through."""
+
+
+async def run(seed: int, seconds: float, warm_up: float, directory: Path) -> Verdict:
+    """Plays one run. Logs stay in ``directory``.
+
+    Raises :class:`tests.oracle.stage.StageError` when it can't be played.
+    """
+    async with stage(directory, random.Random(f"{seed} stage")) as stage_:
+        return await Play(stage_, seed, seconds).play(warm_up)
+
+
+@asynccontextmanager
+async def working(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Has endless work done beside the body, and stops it at the body's end. Work that fails ends the whole."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+class Play:
+    def __init__(self, stage_: Stage, seed: int, seconds: float) -> None:
+        self._stage = stage_
+        self._seed = seed
+        self._seconds = seconds
+        self._complaints = Complaints()
+        self._seen = Seen()
+        self._written = Written()
+        self._audits = 0
+        self._viewers = [self._viewer(number) for number in range(VIEWERS)]
+        self._faults = Faults(stage_, self._random("faults"), seconds)
+
+    def _random(self, for_: str) -> random.Random:
+        return random.Random(f"{self._seed} {for_}")
+
+    def _viewer(self, number: int) -> Viewer:
+        key, user = self._stage.projects[number % PROJECTS], self._stage.users[number % USERS]
+        name = f"viewer {number}"
+        return Viewer(name, key, user, self._stage, self._random(name), self._complaints, self._seen)
+
+    async def play(self, warm_up: float) -> Verdict:
+        services = self._stage.services
+        before = [await idle(service) for service in services]
+        first = await self._changes()
+        async with working(*self._look_on()), working(*self._writes()):
+            await asyncio.sleep(warm_up)
+        before = [await memory_settled(service, was) for service, was in zip(services, before, strict=True)]
+        began = time.monotonic()
+        async with working(*self._look_on()):
+            async with working(*self._writes()), working(self._audit()):
+                async with working(self._faults.run()):
+                    await asyncio.sleep(self._seconds)
+                await self._faults.over()
+            seconds = time.monotonic() - began
+            await self._calm()
+        after = await asyncio.gather(*map(after_work, services, before))
+        self._look_for_leaks(before, after)
+        changes = await self._changes() + self._faults.pruned - first
+        counts, details = self._complaints.counts, [*self._complaints.told, *self._told(before, after)]
+        return Verdict(
+            self._seed, seconds, self._faults.dealt.total(), changes, self._seen.deliveries,
+            counts["lost"], counts["misordered"], counts["leaked"], details,
+        )  # fmt: skip
+
+    def _look_on(self) -> list[Coroutine[Any, Any, None]]:
+        return [viewer.run() for viewer in self._viewers]
+
+    def _writes(self) -> list[Coroutine[Any, Any, None]]:
+        return [Writer(self._stage, self._random(f"writer {n}"), self._written).run() for n in range(WRITERS)]
+
+    async def _changes(self) -> int:
+        async with await self._stage.database() as database:
+            row = await (await database.execute("select count(*) from feed_changes where feed = 'project'")).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    # While it lasts
+
+    async def _audit(self) -> None:
+        """Takes a viewer at its word again and again: its id says that all up to it is told."""
+        random_ = self._random("audit")
+        while True:
+            await asyncio.sleep(AUDIT_SECONDS)
+            viewer = random_.choice(self._viewers)
+            if viewer.last is None or not viewer.knows_all:
+                continue
+            last, told = viewer.last, dict(viewer.state.rows)
+            with suppress(psycopg.OperationalError):
+                async with await self._stage.database() as database:
+                    possible = await project.told_up_to(database, viewer.key, last, AUDITED)
+                self._audits += 1
+                for (kind, id_), rows in possible.items():
+                    row = told.get((kind, id_))
+                    if kind in viewer.kinds and not any(project.agrees(kind, row, one) for one in rows):
+                        viewer.complain("lost", f"at {last}: {kind} {id_} is {_short(row)}, may be {_short(rows)}")
+
+    async def _calm(self) -> None:
+        """Waits until every viewer has all, and complains of those that never do."""
+        for viewer in self._viewers:
+            viewer.is_calm = True
+        async with await self._stage.database() as database:
+            rows = {key: await project.rows(database, key) for key in self._stage.projects}
+            answer = await database.execute("select feed_heads('project', %s::uuid[])", [self._stage.projects])
+            [heads] = await answer.fetchone() or [{}]
+        behind = self._viewers
+        deadline = time.monotonic() + CALM_SECONDS
+        while behind and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+            behind = [
+                viewer
+                for viewer in behind
+                if viewer.last != heads[viewer.key]
+                or project.differences(viewer.state.rows, rows[viewer.key], viewer.kinds)
+            ]
+        for viewer in behind:
+            head, is_ = heads[viewer.key], rows[viewer.key]
+            wrong = project.differences(viewer.state.rows, is_, viewer.kinds)
+            if not wrong:
+                viewer.complain("lost", f"is at {viewer.last}, the head is {head}")
+            for place in wrong:
+                told, row = viewer.state.rows.get(place), is_.get(place)
+                viewer.complain(
+                    "lost", f"{place} is {_short(row)}, told was {_short(told)}; at {viewer.last} of {head}"
+                )
+
+    # In the end
+
+    def _look_for_leaks(self, before: list[Holdings], after: list[Holdings]) -> None:
+        for service, was, is_ in zip(self._stage.services, before, after, strict=True):
+            for text in is_.beyond(was):
+                self._complaints.add("leaked", f"{service.name}: {text}")
+
+    def _told(self, before: list[Holdings], after: list[Holdings]) -> list[str]:
+        return [
+            f"{self._written}, {self._seen.connections} connections, {self._audits} audits",
+            f"ended {dict(self._seen.endings)}, refused {dict(self._seen.refusals)}",
+            f"faults {dict(self._faults.dealt)}",
+            *(
+                f"{service.name}: {was} before, {is_} after"
+                for service, was, is_ in zip(self._stage.services, before, after, strict=True)
+            ),
+        ]
+
+
+def _short(row: Any) -> str:
+    return re.sub(r"(.)\1{50,}", r"\1…", repr(row))[:800]

@@ -1,0 +1,196 @@
+"""A short run, always the same one; and that the oracle would see what it is there to see."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.oracle import project
+from tests.oracle.leaks import Holdings
+from tests.oracle.run import run
+from tests.oracle.stage import User
+from tests.oracle.verdict import Complaints, Verdict
+from tests.oracle.viewers import Seen, Viewer
+from tests.oracle.wire import Answer, Event, Malformed
+
+SEED = 1
+
+
+@pytest.mark.timeout(400)
+async def test_nothing_is_lost_misordered_or_leaked_in_a_short_turbulence(scratch):
+    directory = scratch / "oracle"
+    directory.mkdir()
+    verdict = await run(SEED, seconds=20, warm_up=4, directory=directory)
+    assert verdict.is_good, "\n".join([str(verdict), *verdict.details])
+    assert verdict.faults >= 12
+    assert verdict.changes > 1000
+    assert verdict.deliveries > 1000
+
+
+def test_the_line_says_what_counts():
+    verdict = Verdict(7, 1800.4, 900, 100_000, 300_000, 0, 1, 2)
+    assert str(verdict) == (
+        "seed 7, seconds 1800, faults 900, changes 100000, deliveries 300000, lost 0, misordered 1, leaked 2"
+    )
+    assert not verdict.is_good
+    assert Verdict(7, 1800, 900, 1, 1, 0, 0, 0).is_good
+
+
+def test_complaints_are_counted_and_the_first_few_kept():
+    complaints = Complaints()
+    for number in range(100):
+        complaints.add("lost", f"row {number}")
+    assert complaints.counts == Counter(lost=100)
+    assert complaints.told == [f"LOST: row {number}" for number in range(12)]
+
+
+def test_what_is_held_beyond_an_idle_service_is_told():
+    was = Holdings(0, 11, 9, 80 << 20)
+    assert Holdings(0, 11, 12, 120 << 20).beyond(was) == []
+    assert Holdings(1, 14, 14, 200 << 20).beyond(was) == [
+        "1 streams, 0 when idle", "14 tasks, 11 when idle", "14 files, 9 when idle",
+        f"{200 << 20} bytes, {80 << 20} when idle",
+    ]  # fmt: skip
+
+
+# The wire
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunked(*parts: bytes) -> bytes:
+    return HEAD + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+BODY = b'retry: 1000\n\ndata: {"a": 1}\n\nevent: x\ndata: 1\ndata: 2\nid: 7\n\n: keepalive\n\n: keepalive\nid: 8\n\n'
+EVENTS = [Event("message", '{"a": 1}', None), Event("x", "1\n2", "7"), Event("message", "", "8")]
+
+
+@given(st.lists(st.integers(1, len(BODY) - 1), unique=True).map(sorted), st.data())
+def test_a_stream_reads_the_same_however_it_is_cut(cuts: list[int], data: st.DataObject) -> None:
+    edges = [0, *cuts, len(BODY)]
+    raw = chunked(*(BODY[a:b] for a, b in pairwise(edges))) + b"0\r\n\r\n"
+    pieces = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
+    answer = Answer()
+    events = []
+    for a, b in zip([0, *pieces], [*pieces, len(raw)], strict=True):
+        events += answer.feed(raw[a:b])
+    assert events == EVENTS
+    assert answer.is_whole
+
+
+def test_what_came_before_a_cut_counts_and_half_an_event_does_not():
+    answer = Answer()
+    assert answer.feed(chunked(BODY)[: len(HEAD) + 50]) == EVENTS[:1]
+    assert not answer.is_whole
+
+
+@pytest.mark.parametrize("body", [b"data: a\rid: 3\n\n", b"nonsense\n\n", b"retry: soon\n\n"])
+def test_what_no_page_could_read_is_malformed(body):
+    with pytest.raises(Malformed):
+        Answer().feed(chunked(body))
+
+
+def test_an_error_is_known_by_its_status():
+    answer = Answer()
+    answer.feed(b"HTTP/1.1 503 \r\nRetry-After: 2\r\nContent-Length: 2\r\n\r\n{}")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+
+
+# What a viewer complains of
+
+SOURCE = {"sourceId": "s", "status": "pending", "sourceName": "a", "updatedAt": "then", "errorMessage": None}
+CONNECTED = {"type": "connected", "revision": 10, "resumed": False}
+SNAPSHOT = {
+    "type": "snapshot",
+    "revision": 10,
+    "part": 1,
+    "last": True,
+    "sources": [SOURCE],
+    "jobs": [],
+    "proposals": [],
+}
+UPDATE = {"type": "status_update", **SOURCE, "status": "failed"}
+END = {"type": "stream_end", "reason": "shutdown", "reconnect": True}
+
+
+def looking(*events: tuple[dict[str, Any] | None, int | None]) -> tuple[Viewer, Complaints]:
+    """A viewer that got these messages with these ids on one connection."""
+    complaints = Complaints()
+    viewer = Viewer("v", "p", User({}, ""), SimpleNamespace(services=[]), Random(1), complaints, Seen())
+    viewer._habits = SimpleNamespace(named=False, kinds=None)
+    for message, id_ in events:
+        viewer._take(Event("message", json.dumps(message) if message else "", None if id_ is None else str(id_)))
+    return viewer, complaints
+
+
+def test_a_viewer_is_content_with_a_stream_as_it_should_be():
+    viewer, complaints = looking(
+        (CONNECTED, None), (SNAPSHOT, 10), (UPDATE, None), (UPDATE, 11), (None, 12), (END, None)
+    )
+    assert complaints.told == []
+    assert viewer.last == 12
+    assert viewer.state.rows["sources", "s"]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("events", "complaint"),
+    [
+        ([(UPDATE, 11)], "status_update comes before connected"),
+        ([(CONNECTED, None), (UPDATE, 11)], "status_update before the snapshot"),
+        ([(CONNECTED, None), (SNAPSHOT, 10), (UPDATE, 10)], "status_update with id 10 after 10"),
+        ([(CONNECTED, None), (SNAPSHOT, 10), (None, 9)], " with id 9 after 10"),
+        ([(CONNECTED, None), (SNAPSHOT, 10), (SNAPSHOT, 11)], "a snapshot that nobody asked for"),
+        ([(CONNECTED, None), (SNAPSHOT, None)], "part 1 of a snapshot, with id None"),
+        ([(CONNECTED, None), (SNAPSHOT | {"part": 2}, 10)], "part 2 of a snapshot"),
+        ([(CONNECTED | {"resumed": True}, None)], "came back with None"),
+        ([(CONNECTED, None), (CONNECTED, None)], "connected comes twice"),
+        ([(CONNECTED, None), (SNAPSHOT, 10), (END, None), (UPDATE, 11)], "status_update after stream_end"),
+        ([(CONNECTED, None), (END | {"reconnect": False}, None)], "told not to come back"),
+        ([(CONNECTED, None), ({"type": "error", "code": "internal_error"}, None)], "the service failed"),
+    ],
+)
+def test_a_viewer_complains_of(events, complaint):
+    _, complaints = looking(*events)
+    assert complaint in complaints.told[0]
+
+
+# What is compared
+
+JOB = {"jobId": "j", "status": "running", "attempt": 1}
+PROPOSAL = {"proposalId": "n", "title": "t", "updatedAt": "then"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "row", "agrees"),
+    [
+        ("sources", SOURCE, SOURCE, True),
+        ("sources", SOURCE, UPDATE, False),
+        ("sources", SOURCE, None, False),
+        ("sources", None, SOURCE, False),
+        ("sources", None, None, True),
+        ("sources", {}, {"status": "failed"}, False),
+        ("sources", {"status": "failed", "more": 1}, {"status": "failed"}, False),
+        ("jobs", JOB | {"updatedAt": "earlier"}, JOB, True),
+        ("jobs", JOB | {"updatedAt": "earlier", "attempt": 2}, JOB, False),
+        ("proposals", {"proposalId": "n", "title": "t"}, PROPOSAL, True),
+        ("proposals", PROPOSAL | {"updatedAt": "earlier"}, PROPOSAL, False),
+        ("progress", {"percent": 33.3, "timestamp": 1000}, {"percent": 33.33, "timestamp": 999.6}, True),
+        ("progress", {"percent": 33.4, "timestamp": 1000}, {"percent": 33.33, "timestamp": 999.6}, False),
+        ("progress", {"percent": None}, {"percent": 0}, False),
+    ],
+)
+def test_a_row_agrees(kind, told, row, agrees):
+    assert project.agrees(kind, told, row) is agrees
+
+
+def test_differences_name_rows_of_the_kinds_asked_for():
+    told = {("jobs", "a"): JOB | {"updatedAt": "x"}, ("sources", "s"): SOURCE}
+    assert project.differences(told, {}, {"jobs"}) == [("jobs", "a")]
+    assert project.differences({}, {("sources", "s"): SOURCE}, {"jobs", "sources"}) == [("sources", "s")]
