@@ -15,7 +15,8 @@ from service.logs import fields
 from service.settings import Settings
 from service.streams import snapshot, sse
 
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 2.5
+"""How long streams may take to end: what is left of the five seconds of a stop is for everything else."""
 MAX_BODY_BYTES = 64 * 1024
 
 logger = logging.getLogger(__name__)
@@ -38,13 +39,12 @@ def create_app(settings: Settings | None = None) -> Quart:
 
     @app.after_serving
     async def stop() -> None:
-        await drain(app)
         await stack.aclose()
 
     app.extensions["rowcast"] = running
     app.register_blueprint(sse.blueprint(lambda: running[0].services))
     app.register_blueprint(snapshot.blueprint(lambda: running[0].services))
-    app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener)))
+    app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener, running[0].services.hub)))
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -65,7 +65,11 @@ def create_app(settings: Settings | None = None) -> Quart:
 async def drain(app: Quart) -> None:
     """Tells every stream that the service shuts down and waits for them to end. Call it before the server stops."""
     for started in app.extensions["rowcast"]:
-        await started.services.hub.drain(DRAIN_SECONDS)
+        hub = started.services.hub
+        logger.info("the service stops", extra=fields(streams=hub.viewers))
+        await hub.drain(DRAIN_SECONDS)
+        if hub.viewers:
+            logger.warning("streams did not end in time", extra=fields(streams=hub.viewers))
 
 
 def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:

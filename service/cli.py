@@ -5,12 +5,15 @@ import io
 import os
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from uuid import UUID
 
 import click
+
+Result = TypeVar("Result")
 
 # By name, because importing rowcast alone takes longer than all of --help.
 EXPECTED_ERRORS = frozenset({"rowcast.errors", "service.errors", "devstack.errors"})
@@ -142,7 +145,7 @@ def ingest(paths: tuple[Path, ...], project: UUID) -> None:
         if file.outcome != "ingested":
             click.echo(f"{file.outcome} {file.name}: {file.message or file.reason}", err=file.outcome == "failed")
 
-    report = asyncio.run(worker.ingest(paths, project, on_report=told))
+    report = asyncio.run(ended_in_order(worker.ingest(paths, project, on_report=told)))
     counts = {name: report.count(name) for name in ("ingested", "failed", "skipped")}
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items()) + f", {report.proposals} proposals")
     if counts["ingested"] == 0:
@@ -171,6 +174,17 @@ def watch(project: UUID, url: str, access_token: str | None, until_done: bool, p
     stream = watching.Stream(url, str(project), source.get, view)
     with view, suppress(KeyboardInterrupt):
         asyncio.run(watching.watch(stream, view, until_done=until_done))
+
+
+async def ended_in_order(work: Coroutine[None, None, Result]) -> Result:
+    """``work``; once it is interrupted, it says that it still has an end to write, which may take a while."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        click.echo("Stopping in order; Ctrl-C again stops at once.", err=True)
+        task.cancel()
+        return await task
 
 
 def need(extra: str, *modules: str) -> None:

@@ -8,12 +8,13 @@ from quart import Blueprint, Response, jsonify
 from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.feeds.hub import Hub
 
 ASK_SECONDS = 3.0
 
 
-def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener]]) -> Blueprint:
-    """``parts`` gives the running change log and listener."""
+def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Blueprint:
+    """``parts`` gives the running change log, listener and hub."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/livez")
@@ -23,17 +24,32 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener]]) -> Blueprint:
     @routes.get("/readyz")
     async def readyz() -> tuple[Response, int]:
         """Degraded (Realtime is down, changes come slower) is ready; without database or listener it is not."""
-        log, listener = parts()
-        try:
-            await asyncio.wait_for(log.heads("project", []), ASK_SECONDS)
-            database, reason = True, None
-        except (DatabaseUnavailable, DatabaseRefused, TimeoutError) as error:
-            database, reason = False, str(error) or "no answer in time"
-        ready = database and listener.is_running
-        status = "unready" if not ready else "ready" if listener.is_live else "degraded"
+        log, listener, hub = parts()
+        trouble = await _trouble_with(log)
+        reason = trouble
+        if hub.draining:
+            reason = "the service is shutting down"
+        elif not listener.is_running:
+            reason = "the listener has ended"
+        status = "unready" if reason is not None else "ready" if listener.is_live else "degraded"
         answer = jsonify(
-            status=status, database=database, listener=listener.is_running, realtime=listener.is_live, reason=reason
+            status=status,
+            database=trouble is None,
+            listener=listener.is_running,
+            realtime=listener.is_live,
+            reason=reason,
         )
-        return answer, 200 if ready else 503
+        return answer, 200 if reason is None else 503
 
     return routes
+
+
+async def _trouble_with(log: ChangeLog) -> str | None:
+    """Why the database can't be asked; None when it can."""
+    try:
+        await asyncio.wait_for(log.heads("project", []), ASK_SECONDS)
+    except TimeoutError:
+        return f"the database did not answer within {ASK_SECONDS:g} s"
+    except (DatabaseUnavailable, DatabaseRefused) as error:
+        return str(error)
+    return None

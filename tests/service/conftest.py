@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import httpx
@@ -91,6 +91,18 @@ class Project:
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
+
+    def another(self) -> "Project":
+        """Another project with the same member."""
+        row = self.database.execute(
+            "with p as (insert into projects (organization_id, name) "
+            "select organization_id, 'Another' from projects where id = %s returning id) "
+            "insert into project_members (project_id, user_id, role) "
+            "select id, %s, 'viewer' from p returning project_id",
+            [self.id, self.user_id],
+        ).fetchone()
+        assert row is not None
+        return replace(self, id=str(row[0]))
 
     def source(self, name: str = "a.md", status: str = "pending") -> str:
         return self._insert("ingestion_sources", source_name=name, source_type="markdown", status=status)

@@ -1,7 +1,17 @@
 """What load balancers and orchestrators are told."""
 
-import httpx
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import httpx
+import pytest
+from quart import Quart
+
+from service import health
+from service.app import create_app, drain
+from service.pipeline import Pipeline
+from service.settings import Settings
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import served, service_environment
 
@@ -31,3 +41,49 @@ def test_a_service_with_the_wrong_key_says_what_the_database_says(stack: StackFa
         ready = httpx.get(f"{url}/readyz")
         assert ready.status_code == 503
         assert "Invalid API key" in ready.json()["reason"]
+
+
+@asynccontextmanager
+async def in_process(stack: StackFacts, **variables: str) -> AsyncIterator[tuple[Quart, Pipeline]]:
+    """A service whose parts a test can reach."""
+    app = create_app(Settings.from_environment({**service_environment(stack), **variables}))
+    async with app.test_app():
+        yield app, app.extensions["rowcast"][0]
+
+
+async def asked(app: Quart) -> tuple[int, str, str | None]:
+    """The status, the word and the reason of /readyz; /livez answers whatever they are."""
+    assert (await app.test_client().get("/livez")).status_code == 200
+    answer = await app.test_client().get("/readyz")
+    body = await answer.get_json()
+    return answer.status_code, body["status"], body["reason"]
+
+
+async def test_a_service_whose_listener_has_ended_is_not_ready(stack: StackFacts) -> None:
+    async with in_process(stack) as (app, running):
+        assert await asked(app) == (200, "ready", None)
+        assert running.listener._heads_task is not None
+        running.listener._heads_task.cancel()
+        await asyncio.wait([running.listener._heads_task])
+        assert await asked(app) == (503, "unready", "the listener has ended")
+
+
+async def test_a_service_that_stops_is_not_ready(stack: StackFacts) -> None:
+    async with in_process(stack) as (app, _):
+        await drain(app)
+        assert await asked(app) == (503, "unready", "the service is shutting down")
+
+
+async def test_a_database_that_never_answers_is_not_waited_for(
+    stack: StackFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "ASK_SECONDS", 0.1)
+
+    async def read_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(read_all, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with silent, in_process(stack, SUPABASE_URL=f"http://127.0.0.1:{port}") as (app, _):
+        assert await asked(app) == (503, "unready", "the database did not answer within 0.1 s")

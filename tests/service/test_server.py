@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -18,10 +18,11 @@ import pytest
 from service.server import ServerError, configuration
 from tests.conftest import ROOT, StackFacts, unused_port
 from tests.service.conftest import Project, answers, served, service_environment
-from tests.service.pages import opened
+from tests.service.connections import Reader, stopped_reader
+from tests.service.pages import Page, opened
 
-END_SECONDS = 60
-"""Far more than the service takes to end: its bound is the process that hangs."""
+STOP_SECONDS = 5
+"""The contract's: a process that was told to end has ended by then, whatever its streams do."""
 
 
 @contextmanager
@@ -69,7 +70,7 @@ async def test_streams_are_told_before_the_service_ends(
                 assert end == {"type": "stream_end", "reason": "shutdown", "reconnect": True}
                 with pytest.raises(StopAsyncIteration):
                     await page.next()
-        assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
         assert "Traceback" not in log.read_text()
 
 
@@ -80,40 +81,67 @@ async def test_a_second_signal_does_not_disturb_the_end(stack: StackFacts, proje
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGINT)
             await page.until("stream_end", reason="shutdown")
-        assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
         assert "Traceback" not in log.read_text()
+
+
+async def fill(project: Project, page: Page) -> None:
+    """Writes more than the buffers of a connection take, one by one, as ``page``, which reads, shows."""
+    for number in range(60):
+        project.proposal(f"{number} " + "x" * 200_000)
+        await page.until("new_proposal")
 
 
 async def test_a_reader_that_takes_nothing_does_not_keep_the_service(
     stack: StackFacts, project: Project, tmp_path: Path
 ) -> None:
-    with serving(stack, tmp_path) as (url, process, log):
-        host, port = url.removeprefix("http://").split(":")
-        with socket.socket() as stuck:
-            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            stuck.connect((host, int(port)))
-            stuck.sendall(
-                f"GET /api/projects/{project.id}/status?token={project.token} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
-            )
-            assert await asyncio.to_thread(stuck.recv, 1) == b"H"
-            async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
-                for number in range(60):  # more than the sockets' buffers take, one by one as a reader that reads shows
-                    project.proposal(f"{number} " + "x" * 200_000)
-                    await page.until("new_proposal")
-            process.terminate()
-            assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
-            assert b"stream_end" not in await asyncio.to_thread(everything_left, stuck)
+    path = f"/api/projects/{project.id}/status"
+    with serving(stack, tmp_path) as (url, process, log), stopped_reader(url, path, project.token) as stopped:
+        assert await asyncio.to_thread(stopped.recv, 1) == b"H"
+        async with opened(f"{url}{path}", project.headers) as page:
+            await page.until("connected")
+            await fill(project, page)
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
+        assert b"stream_end" not in await asyncio.to_thread(everything_left, stopped)
+        assert "streams did not end in time streams=1" in log.read_text()
         assert "not everything has ended in time" in log.read_text()
         assert "Traceback" not in log.read_text()
 
 
+async def test_five_hundred_streams_are_told_and_the_process_ends_in_time(
+    stack: StackFacts, project: Project, tmp_path: Path
+) -> None:
+    """Some read, some have stopped reading and are stuck; those that read are told, and come back spread."""
+    (tmp_path / "hypercorn.toml").write_text((ROOT / "hypercorn.toml").read_text())
+    loud = project.another()
+    with serving(stack, tmp_path) as (url, process, log), ExitStack() as connections:
+        path = f"/api/projects/{project.id}/status"
+        reading = await asyncio.gather(*(Reader.connected(url, path, project.token) for _ in range(479)))
+        for _ in range(20):
+            connections.enter_context(stopped_reader(url, f"/api/projects/{loud.id}/status", project.token))
+        async with opened(f"{url}/api/projects/{loud.id}/status", project.headers) as page:
+            await page.until("connected")
+            await fill(loud, page)
+            process.terminate()
+            assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
+            await page.until("stream_end", reason="shutdown")
+        for rest in await asyncio.gather(*(one.rest() for one in reading)):
+            assert '{"type":"stream_end","reason":"shutdown","reconnect":true}' in rest
+        waits = {int(line[6:]) for one in reading for line in one.begun.splitlines() if line.startswith("retry:")}
+        assert len(waits) > 300
+        assert 1000 <= min(waits) < 1200
+        assert 2800 < max(waits) <= 3000
+        text = log.read_text()
+        assert "the service stops streams=500" in text
+        assert text.count(" reason=shutdown ") >= 480
+        assert "streams did not end in time streams=20" in text
+        assert "Traceback" not in text
+
+
 async def test_a_reader_that_takes_nothing_loses_its_place(stack: StackFacts, project: Project) -> None:
     with served({**service_environment(stack), "ROWCAST_STUCK_SECONDS": "1"}) as url:
-        reader = socket.socket()
-        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        reader.connect(("127.0.0.1", int(url.rpartition(":")[2])))
-        request = f"GET /api/projects/{project.id}/status?token={project.token} HTTP/1.1\r\nHost: x\r\n\r\n"
-        reader.sendall(request.encode())
+        reader = stopped_reader(url, f"/api/projects/{project.id}/status", project.token)
         async with (
             opened(f"{url}/api/projects/{project.id}/status", project.headers) as page,
             httpx.AsyncClient() as client,
@@ -142,7 +170,7 @@ async def test_a_reader_that_takes_nothing_loses_its_place(stack: StackFacts, pr
 def test_a_service_without_streams_ends_at_once(stack: StackFacts, tmp_path: Path) -> None:
     with serving(stack, tmp_path) as (url, process, log):
         process.terminate()
-        assert process.wait(END_SECONDS) == 0
+        assert process.wait(STOP_SECONDS) == 0
         text = log.read_text()
         assert text.count(f"Running on {url}") == 1
         assert "Traceback" not in text
@@ -154,7 +182,7 @@ def test_the_projects_own_configuration_serves(stack: StackFacts, tmp_path: Path
     with serving(stack, tmp_path) as (url, process, log):
         assert httpx.get(f"{url}/livez").status_code == httpx.codes.OK
         process.terminate()
-        assert process.wait(END_SECONDS) == 0
+        assert process.wait(STOP_SECONDS) == 0
         assert log.read_text().count("Running on") == 1
 
 
@@ -169,7 +197,7 @@ async def test_tokens_in_addresses_reach_no_log(stack: StackFacts, project: Proj
                 answer = await client.get(address, params={"token": token})
                 assert answer.status_code == httpx.codes.UNAUTHORIZED
         process.terminate()
-        assert await asyncio.to_thread(process.wait, END_SECONDS) == 0
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
         text = log.read_text()
         assert "/status" in text
         assert project.token not in text
