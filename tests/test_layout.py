@@ -14,9 +14,10 @@ ROOT = Path(__file__).parent.parent
 
 MAY_IMPORT = {
     "rowcast": {"rowcast"},
-    "workers": {"rowcast", "workers"},
+    "boms": {"boms"},
+    "workers": {"rowcast", "boms", "workers"},
     "devstack": {"devstack"},
-    "service": {"service"},
+    "service": {"service", "boms"},
     "service.cli": {"service", "workers", "devstack"},
 }
 """Which of our packages each package, or a module of it, may import."""
@@ -29,8 +30,8 @@ SEE_ALL = frozenset({"app", "pipeline", "cli", "server", "health"})
 """The modules of service/ that put all together; nothing but each other imports them."""
 
 PURE = frozenset({
-    "service.access.tokens", "service.changes.change", "service.changes.sequence", "service.errors", "service.events",
-    "service.feeds.cursor", "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring",
+    "boms", "service.access.tokens", "service.changes.change", "service.changes.sequence", "service.errors",
+    "service.events", "service.feeds.cursor", "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring",
     "service.streams.frames",
 })  # fmt: skip
 """Modules, and a folder of them, without clock, randomness, network or event loop: those come in as arguments."""
@@ -192,6 +193,7 @@ def test_every_way_to_import_is_seen(source: str, names: set[str]) -> None:
         ("rowcast.core", "import service"),
         ("rowcast.core", "from workers import ingest"),
         ("rowcast.core", "from devstack.errors import DevstackError"),
+        ("boms.reading", "import rowcast"),
         ("workers.ingest", "from service.errors import ApiError"),
         ("workers.ingest", "import devstack.stack"),
         ("devstack.dev", "from service.app import create_app"),
@@ -209,6 +211,7 @@ def test_a_foreign_import_is_found(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("workers.ingest", "import rowcast\nfrom workers.reading import find"),
+        ("service.streams.uploads", "from boms.reading import read"),
         ("service.cli", "from devstack import dev\nfrom workers import ingest"),
         ("service.app", "import services\nfrom rowcasting import x"),
     ],
