@@ -134,10 +134,13 @@ def _readable(function: str) -> Iterator[None]:
 
 
 def _told(function: str, error: APIError) -> DatabaseRefused | DatabaseUnavailable:
-    """A PostgREST error carries an SQLSTATE or a PGRST code; an HTTP status there means no JSON answer came at all."""
+    """A PostgREST error carries an SQLSTATE or a PGRST code.
+
+    An HTTP status there means that no JSON answer came at all; no code, that something in between has answered.
+    """
     code = str(error.code or "")
     message = f"{function}: {error.message} ({code})"
     # 08: connection, 53: resources, 57P: shutdown; PGRST00x: PostgREST can't reach the database
-    if code.startswith(("08", "53", "57P", "PGRST00")) or (len(code) == 3 and code.startswith("5")):
+    if not code or code.startswith(("08", "53", "57P", "PGRST00")) or (len(code) == 3 and code.startswith("5")):
         return DatabaseUnavailable(message)
     return DatabaseRefused(message)

@@ -48,6 +48,7 @@ async def after_work(service: Service, idle: Holdings) -> Holdings:
     deadline = time.monotonic() + REST_SECONDS
     async with _asking(service) as client:
         while (now := await _holdings(client)).beyond(idle) and time.monotonic() < deadline:
+            await client.get("/readyz")  # asks the database, and so closes what connections to it have grown old
             await asyncio.sleep(0.5)
     return now
 

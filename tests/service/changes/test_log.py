@@ -100,9 +100,10 @@ async def test_a_database_that_cannot_be_reached_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_gateway_in_trouble_is_unavailable(status: int) -> None:
+@pytest.mark.parametrize("text", ["<html>bad gateway</html>", '{"message": "no upstream can be reached"}'])
+async def test_a_gateway_in_trouble_is_unavailable(status: int, text: str) -> None:
     def trouble(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, text="<html>bad gateway</html>")
+        return httpx.Response(status, text=text)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(trouble)) as http:
         log = await connected("http://gateway.test", "sb_secret_x", http)
