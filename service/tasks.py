@@ -1,4 +1,4 @@
-"""Background tasks that nobody awaits until they end, but whose failure must be heard."""
+"""Background tasks: those that nobody awaits, whose failure must be heard, and those that several await at once."""
 
 import asyncio
 import logging
@@ -14,6 +14,13 @@ def spawn(work: Coroutine[None, None, Result]) -> asyncio.Task[Result]:
     """Starts ``work`` as a task; an exception in it is logged as soon as it ends. The caller keeps the task."""
     task = asyncio.get_running_loop().create_task(work)
     task.add_done_callback(_told)
+    return task
+
+
+def share(work: Coroutine[None, None, Result]) -> asyncio.Task[Result]:
+    """Starts ``work`` for several who await it, shielded: its failure is theirs, and nobody's if all have gone."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())  # else asyncio would call it never seen
     return task
 
 

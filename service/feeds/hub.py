@@ -22,6 +22,7 @@ from service.feeds.outbox import Outbox
 from service.feeds.ring import Ring
 from service.feeds.viewer import Viewer
 from service.metrics import Metrics
+from service.tasks import share
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class Hub:
         if topic is None:
             opening = self._opening.get(key)
             if opening is None:
-                opening = self._opening[key] = asyncio.get_running_loop().create_task(self._open(key, patience))
+                opening = self._opening[key] = share(self._open(key, patience))
             topic = await asyncio.shield(opening)
         self._linger(topic)
         return topic
@@ -266,7 +267,7 @@ class Hub:
         return await self._load_once(topic, cursor)
 
     async def _load_once(self, topic: Topic, cursor: int) -> History | None:
-        task = asyncio.get_running_loop().create_task(self._load(topic, cursor))
+        task = share(self._load(topic, cursor))
         entry = (cursor, task)
         topic.loading.append(entry)
         task.add_done_callback(lambda _: topic.loading.remove(entry))

@@ -1,9 +1,10 @@
 """Background tasks whose failure is heard."""
 
 import asyncio
+import gc
 import logging
 
-from service.tasks import spawn
+from service.tasks import share, spawn
 
 
 async def test_a_task_gives_its_result_and_says_nothing(caplog):
@@ -35,4 +36,28 @@ async def test_a_cancelled_task_is_no_failure(caplog):
     task.cancel()
     await asyncio.wait([task])
     await asyncio.sleep(0)
+    assert caplog.records == []
+
+
+async def test_the_failure_of_shared_work_is_for_those_who_await_it(caplog):
+    async def work() -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("no answer")
+
+    task = share(work())
+    waiting = [asyncio.ensure_future(asyncio.shield(task)) for _ in range(3)]
+    waiting[0].cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, RuntimeError, RuntimeError]
+
+
+async def test_the_failure_of_shared_work_that_nobody_awaits_any_more_is_nobodys(caplog):
+    async def work() -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("no answer")
+
+    task = share(work())
+    await asyncio.wait([task])
+    del task
+    gc.collect()  # where asyncio tells of failures that nobody saw
     assert caplog.records == []
