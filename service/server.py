@@ -7,7 +7,7 @@ import signal
 import socket
 import tomllib
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config, Sockets
@@ -69,6 +69,7 @@ async def run(app: Quart, config: Config) -> None:
     """
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unhandled)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop.set)
 
@@ -88,6 +89,15 @@ async def run(app: Quart, config: Config) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):  # one more would only disturb the interpreter's own end
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+
+
+def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Logs what nobody has caught, but for the end of a connection that took nothing for stuck_seconds.
+
+    The kernel ends it with a TimeoutError, where hypercorn (0.18) is prepared for resets alone.
+    """
+    if not (isinstance(context.get("exception"), TimeoutError) and "transport" in context):
+        loop.default_exception_handler(context)
 
 
 def _end() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from service.server import ServerError, configuration
 from tests.conftest import ROOT, StackFacts, unused_port
-from tests.service.conftest import Project, answers, served, service_environment
+from tests.service.conftest import Project, answers, service_environment
 from tests.service.connections import Reader, stopped_reader
 from tests.service.pages import Page, opened
 
@@ -26,7 +26,9 @@ STOP_SECONDS = 5
 
 
 @contextmanager
-def serving(stack: StackFacts, directory: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
+def serving(
+    stack: StackFacts, directory: Path, *arguments: str, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
     """A service on a free port, started in ``directory``: its address, process and log."""
     url = f"http://127.0.0.1:{unused_port()}"
     log = directory / "service.log"
@@ -34,7 +36,7 @@ def serving(stack: StackFacts, directory: Path, *arguments: str) -> Iterator[tup
         log.open("w") as output,
         subprocess.Popen(
             [str(Path(sys.executable).parent / "rowcast"), "serve", "--bind", url.removeprefix("http://"), *arguments],
-            env=service_environment(stack), stdout=output, stderr=output, cwd=directory,
+            env=service_environment(stack) | environment, stdout=output, stderr=output, cwd=directory,
         ) as process,
     ):  # fmt: skip
         try:
@@ -139,8 +141,10 @@ async def test_five_hundred_streams_are_told_and_the_process_ends_in_time(
         assert "Traceback" not in text
 
 
-async def test_a_reader_that_takes_nothing_loses_its_place(stack: StackFacts, project: Project) -> None:
-    with served({**service_environment(stack), "ROWCAST_STUCK_SECONDS": "1"}) as url:
+async def test_a_reader_that_takes_nothing_loses_its_place(
+    stack: StackFacts, project: Project, tmp_path: Path
+) -> None:
+    with serving(stack, tmp_path, ROWCAST_STUCK_SECONDS="1") as (url, _, log):
         reader = stopped_reader(url, f"/api/projects/{project.id}/status", project.token)
         async with (
             opened(f"{url}/api/projects/{project.id}/status", project.headers) as page,
@@ -164,6 +168,7 @@ async def test_a_reader_that_takes_nothing_loses_its_place(stack: StackFacts, pr
                 await asyncio.sleep(0.05)
             project.source("the others go on")
             await page.until("status_update", sourceName="the others go on")
+            assert "Traceback" not in log.read_text()
         reader.close()
 
 
