@@ -5,6 +5,7 @@ its head agree.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from service.logs import fields
 from supabase import AsyncClient
 
 logger = logging.getLogger(__name__)
+
+# 08: connection, 53: resources, 57P: shutdown; PGRST00x: PostgREST can't reach the database
+REFUSED = re.compile(r"(?!08|53|57P)[0-9A-Z]{5}|(?!PGRST00)PGRST[0-9A-Z]+|[1-4][0-9]{2}")
+"""The codes of errors that asking again would not help."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +139,10 @@ def _readable(function: str) -> Iterator[None]:
 
 
 def _told(function: str, error: APIError) -> DatabaseRefused | DatabaseUnavailable:
-    """A PostgREST error carries an SQLSTATE or a PGRST code.
+    """What PostgreSQL or PostgREST says carries an SQLSTATE or a PGRST code, what comes without JSON its HTTP status.
 
-    An HTTP status there means that no JSON answer came at all; no code, that something in between has answered.
+    Anything else was said by something in between, which has not asked them.
     """
     code = str(error.code or "")
     message = f"{function}: {error.message} ({code})"
-    # 08: connection, 53: resources, 57P: shutdown; PGRST00x: PostgREST can't reach the database
-    if not code or code.startswith(("08", "53", "57P", "PGRST00")) or (len(code) == 3 and code.startswith("5")):
-        return DatabaseUnavailable(message)
-    return DatabaseRefused(message)
+    return DatabaseRefused(message) if REFUSED.fullmatch(code) else DatabaseUnavailable(message)

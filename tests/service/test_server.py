@@ -141,9 +141,7 @@ async def test_five_hundred_streams_are_told_and_the_process_ends_in_time(
         assert "Traceback" not in text
 
 
-async def test_a_reader_that_takes_nothing_loses_its_place(
-    stack: StackFacts, project: Project, tmp_path: Path
-) -> None:
+async def test_a_reader_that_takes_nothing_loses_its_place(stack: StackFacts, project: Project, tmp_path: Path) -> None:
     with serving(stack, tmp_path, ROWCAST_STUCK_SECONDS="1") as (url, _, log):
         reader = stopped_reader(url, f"/api/projects/{project.id}/status", project.token)
         async with (

@@ -100,7 +100,16 @@ async def test_a_database_that_cannot_be_reached_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-@pytest.mark.parametrize("text", ["<html>bad gateway</html>", '{"message": "no upstream can be reached"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>bad gateway</html>",
+        '{"message": "no upstream can be reached"}',
+        '{"message": "connect ECONNREFUSED", "code": "SUP"}',
+        '{"message": "the database system is shutting down", "code": "57P03"}',
+        '{"message": "could not connect to the database", "code": "PGRST000"}',
+    ],
+)
 async def test_a_gateway_in_trouble_is_unavailable(status: int, text: str) -> None:
     def trouble(request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, text=text)
