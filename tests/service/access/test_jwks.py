@@ -5,10 +5,13 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import httpx
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.access.jwks import COOLDOWN_SECONDS, MAX_AGE_SECONDS, RENEW_SECONDS, KeySet, Verifier
 from service.access.tokens import Principal
@@ -348,3 +351,25 @@ async def test_a_failed_fetch_is_logged_once(auth, verifier, caplog):
     for _ in range(3):
         await refused(verifier, OLD.sign(), 503, "upstream_unavailable")
     assert [record.levelname for record in caplog.records if record.name == "service.access.jwks"] == ["WARNING"]
+
+
+@given(st.lists(st.floats(0, 3 * MAX_AGE_SECONDS), min_size=1, max_size=30))
+def test_however_the_clock_leaps_keys_are_never_too_old_and_never_asked_for_too_often(leaps):
+    """A machine that sleeps stops the clock, or makes it leap."""
+    clock, fetched = Clock(), []
+
+    def answered(_: httpx.Request) -> httpx.Response:
+        fetched.append(clock.now)
+        return httpx.Response(200, json={"keys": [OLD.jwk]})
+
+    async def live() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answered)) as client:
+            keys = KeySet(client, "http://auth.test/jwks", clock)
+            for leap in leaps:
+                clock.now += leap
+                await keys.renew()
+                await keys.refresh()
+                assert clock.now - fetched[-1] < COOLDOWN_SECONDS
+
+    asyncio.run(live())
+    assert all(later - earlier >= COOLDOWN_SECONDS for earlier, later in pairwise(fetched))

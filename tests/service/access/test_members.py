@@ -1,6 +1,7 @@
 """Membership, asked of the real database; and of servers that are none."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -9,6 +10,8 @@ import httpx
 import jwt
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.access import members as module
 from service.access.members import TRUST_SECONDS, Members
@@ -216,3 +219,19 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for token in ("a", "b", "c", "d", "d", "a"):
         await members.require(principal(token), PROJECT)
     assert asked == ["Bearer a", "Bearer b", "Bearer c", "Bearer d", "Bearer a"]
+
+
+@given(st.lists(st.floats(0, 3 * TRUST_SECONDS), min_size=1, max_size=30))
+def test_however_the_clock_leaps_no_answer_is_trusted_for_longer(leaps: list[float]) -> None:
+    async def live() -> None:
+        members, asked, clock = await counted([yes() for _ in leaps])
+        answered_at = -math.inf
+        for leap in leaps:
+            clock.now += leap
+            before = len(asked)
+            await members.require(principal("t"), PROJECT)
+            if len(asked) > before:
+                answered_at = clock.now
+            assert clock.now - answered_at < TRUST_SECONDS
+
+    asyncio.run(live())

@@ -339,3 +339,19 @@ def test_a_token_with_one_bit_changed_is_refused(data):
     position = data.draw(st.integers(0, len(part) * 8 - 1))
     part[position // 8] ^= 1 << position % 8
     only_refused(".".join(segment(bytes(part)) for part in parts))
+
+
+MOMENT = st.integers(-(2**40), 2**40) | st.floats(NOW - 100, NOW + 100)
+
+
+@given(st.lists(MOMENT, min_size=1), MOMENT, MOMENT)
+def test_wherever_the_clock_leaps_a_token_is_good_from_nbf_to_exp_alone(moments, not_before, expires_at):
+    """With five seconds' leeway at both ends, and whatever was answered before."""
+    token = sign(nbf=not_before, exp=expires_at)
+    for now in moments:
+        if expires_at + 5 <= now:
+            assert refused(token, now=now)[0] == "expired_token"
+        elif not_before > now + 5:
+            assert refused(token, now=now)[0] == "invalid_token"
+        else:
+            assert check(token, now=now).expires_at == expires_at

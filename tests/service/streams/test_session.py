@@ -365,6 +365,22 @@ async def test_a_stream_ends_with_its_token(stage: Stage) -> None:
     assert page.frames[-1][2] == {"type": "stream_end", "reason": "token_expired", "reconnect": True}
 
 
+@pytest.mark.parametrize("leap", [-1e9, 1e9])
+async def test_a_leap_of_the_wall_clock_is_nothing_to_an_open_stream(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, leap: float
+) -> None:
+    """How long its token is good for was reckoned when it began."""
+    page = stage.page(expires_at=time.time() + 0.2)
+    await page.read()
+    stage.hub.live(KEY, False, "cut")
+    await page.read()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + leap)
+    await page.read_all()
+    assert page.types == ["connected", "live", "stream_end"]
+    assert page.frames[-1][2]["reason"] == "token_expired"
+
+
 async def test_a_stream_that_is_old_enough_is_asked_to_come_back(stage: Stage) -> None:
     page = stage.page(max_age=0.02)
     await page.read_all()
