@@ -110,7 +110,7 @@ class Faults:
 
     async def _rest_hangs(self) -> None:
         async with self._devstack:
-            process = self._stage.rest
+            process = await self._stage.rest()
             process.suspend()
             try:
                 await asyncio.sleep(self._long(REST_SECONDS))

@@ -28,8 +28,12 @@ KINDS_OF_TYPES = {
 }
 
 
-def path(key: str) -> str:
+def stream_path(key: str) -> str:
     return f"/api/projects/{key}/status"
+
+
+def snapshot_path(key: str) -> str:
+    return f"/api/projects/{key}/snapshot"
 
 
 class State:

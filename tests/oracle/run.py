@@ -14,19 +14,21 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from tests.oracle import project
 from tests.oracle.faults import Faults
 from tests.oracle.leaks import Holdings, after_work, idle, memory_settled
+from tests.oracle.pollers import Poller
 from tests.oracle.stage import PROJECTS, USERS, Stage, stage
 from tests.oracle.verdict import Complaints, Verdict
 from tests.oracle.viewers import Seen, Viewer
 from tests.oracle.writers import Writer, Written
 
 VIEWERS = 30
+POLLERS = 4
 WRITERS = 4
 CALM_SECONDS = 90.0
 """How long viewers may take to catch up once nothing goes wrong any more."""
@@ -54,6 +56,9 @@ async def working(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
+Kind = TypeVar("Kind", Viewer, Poller)
+
+
 class Play:
     def __init__(self, stage_: Stage, seed: int, seconds: float) -> None:
         self._stage = stage_
@@ -63,16 +68,17 @@ class Play:
         self._seen = Seen()
         self._written = Written()
         self._audits = 0
-        self._viewers = [self._viewer(number) for number in range(VIEWERS)]
+        self._viewers: list[Viewer | Poller] = [self._viewer(Viewer, number) for number in range(VIEWERS)]
+        self._viewers += [self._viewer(Poller, number) for number in range(POLLERS)]
         self._faults = Faults(stage_, self._random("faults"), seconds)
 
     def _random(self, for_: str) -> random.Random:
         return random.Random(f"{self._seed} {for_}")
 
-    def _viewer(self, number: int) -> Viewer:
+    def _viewer(self, kind: type[Kind], number: int) -> Kind:
         key, user = self._stage.projects[number % PROJECTS], self._stage.users[number % USERS]
-        name = f"viewer {number}"
-        return Viewer(name, key, user, self._stage, self._random(name), self._complaints, self._seen)
+        name = f"{kind.__name__} {number}"
+        return kind(name, key, user, self._stage, self._random(name), self._complaints, self._seen)
 
     async def play(self, warm_up: float) -> Verdict:
         services = self._stage.services
@@ -145,14 +151,15 @@ class Play:
             behind = [
                 viewer
                 for viewer in behind
-                if viewer.last != heads[viewer.key]
+                if not viewer.is_live
+                or viewer.last != heads[viewer.key]
                 or project.differences(viewer.state.rows, rows[viewer.key], viewer.kinds)
             ]
         for viewer in behind:
             head, is_ = heads[viewer.key], rows[viewer.key]
             wrong = project.differences(viewer.state.rows, is_, viewer.kinds)
             if not wrong:
-                viewer.complain("lost", f"is at {viewer.last}, the head is {head}")
+                viewer.complain("lost", f"is at {viewer.last}, {viewer.is_live=}, the head is {head}")
             for place in wrong:
                 told, row = viewer.state.rows.get(place), is_.get(place)
                 viewer.complain(

@@ -5,7 +5,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
@@ -112,12 +112,15 @@ class Stage:
     projects: list[str]
     users: list[User]
 
-    @property
-    def rest(self) -> psutil.Process:
-        """The process that answers for REST and Auth."""
-        for child in self.devstack.children():
-            if child.environ().get(MARK, "").startswith("lite:"):
-                return child
+    async def rest(self) -> psutil.Process:
+        """The process that answers for REST and Auth, as soon as there is one: another fault may have crashed it."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            for child in self.devstack.children():
+                with suppress(psutil.Error):
+                    if child.environ().get(MARK, "").startswith("lite:"):
+                        return child
+            await asyncio.sleep(0.1)
         raise StageError("the devstack has no Supabase Lite")
 
     async def database(self) -> Database:

@@ -106,7 +106,7 @@ def test_an_error_is_known_by_its_status():
 # What a viewer complains of
 
 SOURCE = {"sourceId": "s", "status": "pending", "sourceName": "a", "updatedAt": "then", "errorMessage": None}
-CONNECTED = {"type": "connected", "revision": 10, "resumed": False}
+CONNECTED = {"type": "connected", "revision": 10, "resumed": False, "live": True}
 SNAPSHOT = {
     "type": "snapshot",
     "revision": 10,

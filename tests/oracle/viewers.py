@@ -49,40 +49,48 @@ class Habits:
     token_seconds: float
 
 
-class Viewer:
-    """One page. ``is_calm`` makes it one that stays and reads on."""
+class Page:
+    """What a page has of one key, however it gets it. ``is_calm`` makes it one that stays and reads on."""
+
+    def __init__(self, name: str, key: str, complaints: Complaints) -> None:
+        self.name = name
+        self.key = key
+        self.state = project.State()
+        self.kinds = frozenset(project.SHAPES)
+        """The kinds of rows whose changes it is told."""
+        self.last: int | None = None
+        self.knows_all = False
+        """The state holds all up to ``last``: no snapshot is due or half there."""
+        self.is_live = False
+        self.is_calm = False
+        self._complaints = complaints
+        self._history: deque[str] = deque(maxlen=24)
+
+    def complain(self, what: str, text: str) -> None:
+        self._complaints.add(what, f"{text}\n    {self.name} of {self.key}: {'; '.join(self._history)}")
+
+    def note(self, text: str) -> None:
+        """Remembers what would explain a complaint: connections and ids."""
+        self._history.append(text)
+
+
+class Viewer(Page):
+    """One page that streams."""
 
     def __init__(
         self, name: str, key: str, user: User, stage: Stage, random_: random.Random, complaints: Complaints, seen: Seen
     ) -> None:
-        self.name = name
-        self.key = key
-        self.state = project.State()
-        self.last: int | None = None
-        self.is_calm = False
-        self.knows_all = False
-        """The state holds all up to ``last``: no snapshot is due or half there."""
+        self._habits = habits(random_)
+        super().__init__(f"{name} {self._habits}", key, complaints)
+        self.kinds = self._habits.kinds or self.kinds
         self._user = user
         self._stage = stage
         self._random = random_
-        self._complaints = complaints
         self._seen = seen
-        self._habits = habits(random_)
-        self._history: deque[str] = deque(maxlen=24)
         self._greeted = False
         self._ended = False
         self._part = 0
         self._retry_after = 0.0
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        """The kinds of rows whose changes it is told."""
-        return self._habits.kinds or frozenset(project.SHAPES)
-
-    @property
-    def story(self) -> str:
-        """Its last connections and ids, to explain a complaint."""
-        return f"{self.name} of {self.key} {self._habits}: {'; '.join(self._history)}"
 
     async def run(self) -> None:
         """Looks on until cancelled."""
@@ -91,18 +99,12 @@ class Viewer:
             try:
                 await self._connection(service)
             except (OSError, TimeoutError) as error:
-                self._note(f"{type(error).__name__}")
+                self.note(f"{type(error).__name__}")
             except (Malformed, ValueError, KeyError) as error:
                 self.complain("misordered", f"can't be read: {error!r}")
             away = 0.2 if self.is_calm else self._random.choice((0.0, 0.1, 0.3, 1.0, 3.0))
             await asyncio.sleep(away * (0.5 + self._random.random()) + self._retry_after)
             self._retry_after = 0.0
-
-    def complain(self, what: str, text: str) -> None:
-        self._complaints.add(what, f"{text}\n    {self.story}")
-
-    def _note(self, text: str) -> None:
-        self._history.append(text)
 
     # One connection
 
@@ -113,7 +115,7 @@ class Viewer:
         if not self.is_calm and self._random.random() < 0.03:  # a page that is opened anew
             self.state, self.last = project.State(), None
         self.knows_all = self.last is not None  # a reset whose snapshot was cut has changed nothing
-        self._note(f"to {service.name} at {self.last}")
+        self.note(f"to {service.name} at {self.last}")
         self._seen.connections += 1
         answer = Answer()
         with closing(socket.socket()) as connection:
@@ -156,7 +158,7 @@ class Viewer:
             query["since"] = str(self.last)
         elif self.last is not None:
             headers["Last-Event-ID"] = str(self.last)
-        lines = [f"GET {project.path(self.key)}?{urlencode(query)} HTTP/1.1"]
+        lines = [f"GET {project.stream_path(self.key)}?{urlencode(query)} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode()
 
@@ -191,9 +193,9 @@ class Viewer:
             case "connected":
                 self._greet(message)
             case "live":
-                pass
+                self.is_live = message["live"]
             case "reset":
-                self._note(f"reset: {message['reason']}")
+                self.note(f"reset: {message['reason']}")
                 self.knows_all = False
                 self._part = 0
             case "error":
@@ -202,7 +204,7 @@ class Viewer:
                 if message["code"] != "upstream_unavailable":
                     self.complain("lost", f"the service failed: {message}")
             case "stream_end":
-                self._note(f"ended: {message['reason']}")
+                self.note(f"ended: {message['reason']}")
                 self._seen.endings[message["reason"]] += 1
                 self._ended = True
                 if not message["reconnect"]:
@@ -221,6 +223,7 @@ class Viewer:
         if self._greeted:
             self.complain("misordered", "connected comes twice")
         self._greeted = True
+        self.is_live = message["live"]
         resumed = self.last is not None
         if message["resumed"] is not resumed or (resumed and message["revision"] != self.last):
             self.complain("misordered", f"came back with {self.last}, greeted with {message}")
@@ -245,7 +248,7 @@ class Viewer:
         elif self.last is not None and id_now <= self.last:
             self.complain("misordered", f"{type_} with id {id_now} after {self.last}")
         if type_ != "connected":
-            self._note(f"{type_ or 'keepalive'} {id_now}")
+            self.note(f"{type_ or 'keepalive'} {id_now}")
         self.last = id_now
 
 
