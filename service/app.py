@@ -14,6 +14,7 @@ from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, upstr
 from service.logs import fields
 from service.settings import Settings
 from service.streams import snapshot, sse
+from service.streams.asgi import StreamMiddleware
 
 DRAIN_SECONDS = 2.5
 """How long streams may take to end: what is left of the five seconds of a stop is for everything else."""
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     async def metrics() -> Response:
         return Response(running[0].metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
+    app.asgi_app = StreamMiddleware(app.asgi_app)  # type: ignore[method-assign] # as Quart's documentation says
     _answer_errors(app, running)
     return cors(
         app,

@@ -113,14 +113,14 @@ def serve(bind: str | None, config: Path | None) -> None:
     need("service", "quart", "hypercorn", "supabase", "jwt")
     from service.app import create_app
     from service.logs import configure
-    from service.server import configuration, run
+    from service.server import configuration, main
     from service.settings import Settings
 
     settings = Settings.from_environment(os.environ)
     configure(settings.log_level, settings.log_format)
     default = Path("hypercorn.toml")
     file = config or (default if default.exists() else None)
-    asyncio.run(run(create_app(settings), configuration(file, bind, settings.stuck_seconds)))
+    main(create_app(settings), configuration(file, bind, settings.stuck_seconds))
 
 
 @cli.command()

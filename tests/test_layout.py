@@ -31,8 +31,8 @@ SEE_ALL = frozenset({"app", "pipeline", "cli", "server", "health"})
 
 PURE = frozenset({
     "boms", "service.access.tokens", "service.changes.change", "service.changes.sequence", "service.errors",
-    "service.events", "service.feeds.cursor", "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring",
-    "service.streams.frames",
+    "service.events", "service.feeds.batch", "service.feeds.cursor", "service.feeds.delivery", "service.feeds.outbox",
+    "service.feeds.ring", "service.streams.frames",
 })  # fmt: skip
 """Modules, and a folder of them, without clock, randomness, network or event loop: those come in as arguments."""
 IMPURE = frozenset({

@@ -17,6 +17,7 @@ from service.changes.listener import Log
 from service.changes.log import Snapshot
 from service.events.endings import Ending
 from service.events.model import Feed, Live, Reset
+from service.feeds.batch import Batch
 from service.feeds.delivery import Delivery
 from service.feeds.outbox import Outbox
 from service.feeds.ring import Ring
@@ -29,7 +30,10 @@ logger = logging.getLogger(__name__)
 REPLAY_LIMIT = 5000
 TICK_SECONDS = 0.02
 TICK_LIMIT_SECONDS = 0.1
-TICK_PER_VIEWER_SECONDS = 50e-6
+TICK_PER_VIEWER_SECONDS = 100e-6
+"""A write takes about half of that, so that even a topic in constant flow leaves half of the processor to others."""
+BATCH_BYTES = 1 << 20
+"""More is not held back until the tick ends."""
 OUTBOX_ROWS = 5000
 CLAIM_SECONDS = 5.0
 """How long a topic just opened waits for those who asked for it, however short topics linger."""
@@ -72,6 +76,9 @@ class Topic:
         self.loading: list[tuple[int, asyncio.Task[History | None]]] = []
         self._outbox_bytes = outbox_bytes
         self._metrics = metrics
+        self._told = head  # viewers have been offered all up to here
+        self._pending: list[Delivery] = []
+        self._pending_bytes = 0
         self._flushed_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
 
@@ -89,8 +96,8 @@ class Topic:
             for message in delivery.messages:
                 self._metrics.events.labels(message.type).inc()
             self.ring.append(delivery)
-            for viewer in self.viewers:
-                viewer.put(delivery)
+            self._pending.append(delivery)
+            self._pending_bytes += delivery.size
         self._schedule_flush()
 
     def deliver(self, change: Change) -> Delivery:
@@ -104,28 +111,42 @@ class Topic:
         return delivery
 
     def _schedule_flush(self) -> None:
-        """Wakes the viewers at once when it has been quiet, else together at the end of the tick."""
-        if self._flush is not None:
-            return
+        """Tells the viewers at once when it has been quiet, else together at the end of the tick."""
         loop = asyncio.get_running_loop()
         tick = min(max(TICK_SECONDS, len(self.viewers) * TICK_PER_VIEWER_SECONDS), TICK_LIMIT_SECONDS)
         due = self._flushed_at + tick
-        if loop.time() >= due:
-            self._wake_all()
-        else:
-            self._flush = loop.call_at(due, self._wake_all)
+        if loop.time() >= due or self._pending_bytes > BATCH_BYTES:
+            self._tell_all()
+        elif self._flush is None:
+            self._flush = loop.call_at(due, self._tell_all)
 
-    def _wake_all(self) -> None:
-        self._flush = None
+    def _tell_all(self) -> None:
+        if not self._pending:
+            return
+        batch = Batch(self._told, self._pending)
+        self._forget_pending(batch.upto)
         self._flushed_at = asyncio.get_running_loop().time()
         for viewer in self.viewers:
-            viewer.wake()
+            viewer.offer(batch)
+
+    def _forget_pending(self, told: int) -> None:
+        self.close()
+        self._told = told
+        self._pending = []
+        self._pending_bytes = 0
+
+    def restart(self, head: int, reason: str) -> None:
+        """What was before ``head`` can't be told: every viewer is reset."""
+        self.ring.restart(head)
+        self._forget_pending(head)
+        for viewer in self.viewers:
+            viewer.tell_reset(Reset(reason=reason))
 
     def close(self) -> None:
+        """Nothing is told any more until the next publication."""
         if self._flush is not None:
             self._flush.cancel()
-        if self.linger is not None:
-            self.linger.cancel()
+            self._flush = None
 
 
 class Hub:
@@ -193,6 +214,7 @@ class Hub:
         if viewer not in topic.viewers:
             return
         topic.viewers.remove(viewer)
+        viewer.close()
         self.metrics.streams_open.labels(topic.feed.name).dec()
         self.metrics.streams_ended.labels(viewer.ending.value[0] if viewer.ending else "gone").inc()
         self.metrics.conflated.inc(viewer.outbox.conflated)
@@ -229,9 +251,7 @@ class Hub:
 
     def lost(self, key: FeedKey, head: int, reason: str) -> None:
         if (topic := self._topics.get(key)) is not None:
-            topic.ring.restart(head)
-            for viewer in topic.viewers:
-                viewer.tell_reset(Reset(reason=reason))
+            topic.restart(head, reason)
 
     # What is read
 
@@ -332,4 +352,6 @@ class Hub:
             opening.cancel()
         for topic in self._topics.values():
             topic.close()
+            if topic.linger is not None:
+                topic.linger.cancel()
         self._topics.clear()

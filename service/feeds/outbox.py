@@ -1,8 +1,7 @@
-"""What one viewer has yet to be sent: deliveries in the order of what is oldest in each.
+"""What a viewer that has fallen behind has yet to be sent: deliveries in the order of what is oldest in each.
 
-A reader that keeps up finds each change here and takes it. For one that does not, changes of the same row merge, so
-what waits is bounded by the rows that changed and never grows with time. Rows of append-only tables don't merge; for
-those, and for very many rows, there are two hard bounds.
+Changes of the same row merge, so what waits is bounded by the rows that changed and never grows with time. Rows of
+append-only tables don't merge; for those, and for very many rows, there are two hard bounds.
 """
 
 import sys
@@ -10,11 +9,8 @@ from collections.abc import Sequence
 
 from service.feeds.delivery import Delivery
 
-UNMERGED_LIMIT = 256
-"""From so many deliveries on, changes of a row merge even for a reader that keeps up: it is a burst."""
-
-PATIENCE = 8
-"""How many times the bounds a reader that keeps up may be over in one burst: what waits for it is shared by all."""
+Told = tuple[Delivery, int | None]
+"""A delivery and the id it may carry."""
 
 
 class Overflow(Exception):
@@ -23,6 +19,8 @@ class Overflow(Exception):
 
 class Outbox:
     """``last`` is the newest revision put in, or known to the viewer: nothing that is not newer is put in."""
+
+    __slots__ = ("_bytes", "_deliveries", "_known", "_max_bytes", "_max_rows", "_newest", "conflated", "last")
 
     def __init__(self, last: int, max_rows: int = 5000, max_bytes: int = 1 << 20) -> None:
         self.last = last
@@ -37,8 +35,8 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._deliveries)
 
-    def put(self, delivery: Delivery, *, merge: bool = True) -> None:
-        """Adds a delivery newer than all before it; with ``merge``, into one of the same row that still waits.
+    def put(self, delivery: Delivery) -> None:
+        """Adds a delivery newer than all before it, into one of the same row if that still waits.
 
         Raises :class:`Overflow` when that is more than fits.
         """
@@ -47,29 +45,33 @@ class Outbox:
             return
         self.last = change.revision
         if delivery.merges:
-            if merge or len(self._deliveries) >= UNMERGED_LIMIT:
-                older = self._deliveries.get(self._newest.get(change.identity, -1))
-                if older is not None:
-                    self._bytes -= older.size
-                    delivery = older.merged(delivery)
-                    self.conflated += 1
+            older = self._deliveries.get(self._newest.get(change.identity, -1))
+            if older is not None:
+                self._bytes -= older.size
+                delivery = older.merged(delivery)
+                self.conflated += 1
             self._newest[change.identity] = delivery.first
         self._deliveries[delivery.first] = delivery  # a merged one keeps the older one's place
         self._bytes += delivery.size
-        patience = 1 if merge else PATIENCE
-        if len(self._deliveries) > self._max_rows * patience:
+        if len(self._deliveries) > self._max_rows:
             raise Overflow
-        if self._bytes > self._max_bytes * patience and len(self._deliveries) > 1:
+        if self._bytes > self._max_bytes and len(self._deliveries) > 1:
             raise Overflow  # one alone is sent, however large
+
+    def is_at(self, revision: int) -> bool:
+        """Whether the viewer has been sent all up to ``revision`` and nothing later waits."""
+        return self.last == revision and not self._deliveries
 
     def skip_to(self, revision: int) -> None:
         """Drops what is not newer than ``revision``, because the viewer has learnt it in another way."""
         self.last = max(self.last, revision)
         self._known = max(self._known, revision)
+        if not self._deliveries:
+            return
         for key in [key for key, waiting in self._deliveries.items() if waiting.change.revision <= revision]:
             self._bytes -= self._deliveries.pop(key).size
 
-    def take(self, max_bytes: int = sys.maxsize) -> list[tuple[Delivery, int | None]]:
+    def take(self, max_bytes: int = sys.maxsize) -> list[Told]:
         """Takes out the oldest deliveries, up to about ``max_bytes`` and at least one, each with the id it may carry.
 
         A merged delivery stands where its oldest change stood, and carries that one's revision: all up to there is
@@ -104,10 +106,10 @@ class Outbox:
     def restart(self) -> None:
         """Forgets what waits and what the viewer has: a snapshot will say anew where it stands."""
         self.clear()
-        self.last = self._known = 0
+        self.last = self._known = -1  # before everything, and where no viewer can be
 
 
-def merge_range(deliveries: Sequence[Delivery]) -> list[tuple[Delivery, int | None]]:
+def merge_range(deliveries: Sequence[Delivery]) -> list[Told]:
     """Merges all that a range of revisions has to tell, for a viewer who missed the whole of it; see Outbox.take."""
     unbounded = Outbox(last=-1, max_rows=len(deliveries) + 1, max_bytes=1 << 62)
     for delivery in deliveries:

@@ -1,34 +1,54 @@
 """One open stream, as the hub sees it: what waits to be sent, and a way to wake who sends it.
 
-Everything here is synchronous but :meth:`Viewer.wait`. Beside the outbox there is at most one word about the upstream
-(the newest), at most one reset, and at most one ending, so a viewer that never reads holds nothing without bound.
+Once a tick the topic offers it a batch. Who waits for news and has all before takes the batch, which is shared, and so
+gets every step; for who is still being sent to, its changes go into an outbox of its own, merged.
+
+Everything here is synchronous but :meth:`Viewer.wait`. Beside a batch and the outbox there is at most one word about
+the upstream (the newest), at most one reset, and at most one ending, so a viewer that never reads holds nothing without
+bound.
 """
 
 import asyncio
 
 from service.events.endings import Ending
 from service.events.model import Live, Reset
-from service.feeds.delivery import Delivery
+from service.feeds.batch import Batch
 from service.feeds.outbox import Outbox, Overflow
 
 
 class Viewer:
     """Made by :meth:`service.feeds.hub.Topic.attach`; read by one session."""
 
+    __slots__ = ("_timer", "_waiter", "batch", "ending", "live", "outbox", "reset")
+
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
+        self.batch: Batch | None = None  # older than all in the outbox
         self.live: Live | None = None
         self.reset: Reset | None = None
         self.ending: Ending | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, delivery: Delivery) -> None:
-        """Adds a delivery, or ends the stream when it has fallen too far behind. Does not wake."""
+    @property
+    def has_news(self) -> bool:
+        return self.batch is not None or len(self.outbox) > 0
+
+    def offer(self, batch: Batch) -> None:
+        """Gives it what is new to it of a batch, or ends the stream when it has fallen too far behind."""
         if self.ending is not None or self.reset is not None:
             return
+        if self._waiter is not None and self.batch is None and self.outbox.is_at(batch.after):
+            self.batch = batch
+            self.outbox.skip_to(batch.upto)
+        else:
+            self._fall_behind(batch)
+        self.wake()
+
+    def _fall_behind(self, batch: Batch) -> None:
         try:
-            # Who waits for news keeps up and gets every step; who is still sending gets the newest state.
-            self.outbox.put(delivery, merge=self._waiter is None)
+            for delivery in batch.deliveries:
+                self.outbox.put(delivery)
         except Overflow:
             self.outbox.clear()
             self.end(Ending.TOO_SLOW)
@@ -39,6 +59,7 @@ class Viewer:
 
     def tell_reset(self, reset: Reset) -> None:
         """What waits can't be told any more; until the session has read a snapshot, nothing is put in."""
+        self.batch = None
         self.outbox.restart()
         self.reset = reset
         self.wake()
@@ -54,17 +75,29 @@ class Viewer:
             self._waiter.set_result(None)
 
     async def wait(self, until: float) -> None:
-        """Returns when woken, or at ``until`` (the event loop's time); at once when there is a word to be said.
+        """Returns when woken, at the latest at ``until`` (the event loop's time), sometimes for nothing.
 
-        Deliveries in the outbox are no reason to return: the topic wakes its viewers together, once a tick.
+        Returns at once when there is a word to be said; what the batch and the outbox hold has been looked at before.
         """
         if self.live or self.reset or self.ending:
             return
         loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() > until:
+            # One that rings too early is cheaper than a new one for every wait: `until` mostly moves on.
+            self.close()
+            self._timer = loop.call_at(until, self._ring)
         self._waiter = loop.create_future()
-        timer = loop.call_at(until, self.wake)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.wake()
+
+    def close(self) -> None:
+        """Whoever has waited calls it in the end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

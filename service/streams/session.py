@@ -9,7 +9,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from service.backoff import delays
@@ -18,17 +18,14 @@ from service.changes.log import Snapshot
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
 from service.events.model import Error, Message, Reset
-from service.events.wire import Encoded, encode, snapshot_parts
-from service.feeds.delivery import Delivery
+from service.events.wire import encode, snapshot_parts
+from service.feeds.batch import Written
 from service.feeds.hub import Hub, Topic
 from service.feeds.outbox import merge_range
 from service.feeds.viewer import Viewer
 from service.logs import fields
 from service.streams import frames
 
-REPLAY_CHUNK = 64
-WRITE_BYTES = 256 * 1024
-"""About so much is joined into one write, whatever waits: a thousand viewers write it at once."""
 RETRY_MILLISECONDS = (1000, 3000)
 
 logger = logging.getLogger(__name__)
@@ -63,11 +60,12 @@ class Session:
         self._random = random
         self.id = secrets.token_hex(4)
         self._deliveries = 0  # messages written
+        self._count_deliveries = hub.metrics.deliveries.labels(key.feed).inc
         self._error: Exception | None = None  # what it could not bear
-        self._newest: Delivery | None = None  # of the last write
+        self._writer = frames.EventWriter(request.named, request.types)
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         try:
             # Attached in the same step in which the topic is there, so that it can't have been given up in between.
             topic = await self._hub.topic(self._key)
@@ -131,9 +129,8 @@ class Session:
                 viewer.tell_reset(Reset(reason="the cursor is too old, or not from this database"))
                 return
             viewer.outbox.skip_to(history.head)
-            missed = merge_range(history.deliveries)
-            for start in range(0, len(missed), REPLAY_CHUNK):
-                yield self._delivered(missed[start : start + REPLAY_CHUNK])
+            for chunk in self._told(self._writer.write(merge_range(history.deliveries))):
+                yield chunk
         elif self._request.snapshot:
             for chunk in self._snapshot(viewer, await self._hub.snapshot(self._feed, self._key)):
                 yield chunk
@@ -160,9 +157,14 @@ class Session:
                 snapshot_due = math.inf
                 for chunk in self._snapshot(viewer, snapshot):
                     yield chunk
-            elif news := self._news(viewer, hold=snapshot_due < math.inf):
-                yield news
-                self._observe_lag()
+            elif viewer.live is not None:
+                live, viewer.live = viewer.live, None
+                yield self._frame(live)
+            elif snapshot_due == math.inf and viewer.has_news:
+                written, committed_at = self._news(viewer)
+                for chunk in self._told(written):
+                    yield chunk
+                self._hub.metrics.lag.observe(max(0.0, time.time() - committed_at))
             elif viewer.ending is not None:
                 yield self._frame(viewer.ending.message)
                 return
@@ -187,45 +189,26 @@ class Session:
         self._hub.metrics.resets.inc()
         return self._frame(reset)
 
-    def _news(self, viewer: Viewer, *, hold: bool) -> bytes:
-        """What there is to send; with ``hold`` only what does not wait for a snapshot."""
-        news = b""
-        if viewer.live is not None:
-            news = self._frame(viewer.live)
-            viewer.live = None
-        taken = [] if hold else viewer.outbox.take(WRITE_BYTES)
-        self._newest = taken[-1][0] if taken else None
-        return news + self._delivered(taken)
-
-    def _observe_lag(self) -> None:
-        if self._newest is not None:
-            self._hub.metrics.lag.observe(max(0.0, time.time() - self._newest.committed_at))
+    def _news(self, viewer: Viewer) -> tuple[Written, float]:
+        """What there is to send, and when the newest of it was committed."""
+        if (batch := viewer.batch) is not None:
+            viewer.batch = None
+            return batch.written(self._writer), batch.committed_at
+        taken = viewer.outbox.take(frames.WRITE_BYTES)
+        return self._writer.write(taken), taken[-1][0].committed_at
 
     def _snapshot(self, viewer: Viewer, snapshot: Snapshot) -> Iterable[bytes]:
         viewer.outbox.skip_to(snapshot.head)
         self._passed_over = None  # the snapshot's id is newer
         parts = snapshot_parts(snapshot.head, self._feed.snapshot(snapshot.rows))
         for number, part in enumerate(parts, start=1):
-            yield self._encoded(part, snapshot.head if number == len(parts) else None)
+            yield self._writer.frame(part, snapshot.head if number == len(parts) else None)
 
-    def _delivered(self, taken: Iterable[tuple[Delivery, int | None]]) -> bytes:
-        """Frames of what the page wants; only the last message of a delivery carries its id."""
-        types = self._request.types
-        chunk = []
-        for delivery, id_ in taken:
-            wanted = [message for message in delivery.messages if types is None or message.type in types]
-            if wanted:
-                chunk += [self._encoded(message, None) for message in wanted[:-1]]
-                chunk.append(self._encoded(wanted[-1], id_))
-                self._passed_over = None
-            else:
-                self._passed_over = id_ or self._passed_over
-        self._deliveries += len(chunk)
-        self._hub.metrics.deliveries.labels(self._feed.name).inc(len(chunk))
-        return b"".join(chunk)
+    def _told(self, written: Written) -> Iterable[bytes]:
+        self._passed_over = written.passed_over if written.messages else written.passed_over or self._passed_over
+        self._deliveries += written.messages
+        self._count_deliveries(written.messages)
+        return written.chunks
 
     def _frame(self, message: Message, revision: int | None = None) -> bytes:
-        return self._encoded(encode(message), revision)
-
-    def _encoded(self, message: Encoded, revision: int | None) -> bytes:
-        return frames.message(message.data, event=message.type if self._request.named else None, id=revision)
+        return self._writer.frame(encode(message), revision)

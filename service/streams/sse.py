@@ -7,6 +7,7 @@ from quart import Blueprint, Response, request
 from service.changes.change import FeedKey
 from service.errors import ApiError
 from service.streams import asked
+from service.streams.asgi import event_stream
 from service.streams.services import Services
 from service.streams.session import Request, Session
 
@@ -42,8 +43,6 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         max_age = with_.stream_max_age_seconds * (0.75 + with_.random() / 4)
         wanted = Request(cursor, snapshot, named, types, principal.expires_at, max_age)
         session = Session(with_.hub, key, wanted, with_.keepalive_seconds, with_.random)
-        response = Response(session.chunks(), headers={**STREAM_HEADERS, "X-Stream-Id": session.id})
-        response.timeout = None  # Quart would end a stream after a minute
-        return response
+        return event_stream(session.chunks(), {**STREAM_HEADERS, "X-Stream-Id": session.id})
 
     return routes

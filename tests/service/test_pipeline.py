@@ -9,7 +9,7 @@ from tests.conftest import StackFacts
 from tests.service.conftest import Project, service_environment
 
 
-async def test_a_commit_reaches_a_viewers_outbox(stack: StackFacts, project: Project) -> None:
+async def test_a_commit_reaches_a_viewer(stack: StackFacts, project: Project) -> None:
     async with pipeline.running(Settings.from_environment(service_environment(stack))) as running:
         hub = running.services.hub
         topic = await hub.topic(FeedKey("project", project.id), patience=5)
@@ -17,7 +17,8 @@ async def test_a_commit_reaches_a_viewers_outbox(stack: StackFacts, project: Pro
         viewer = hub.attach(topic, None)
         source = project.source()
         await viewer.wait(asyncio.get_running_loop().time() + 60)
-        [(delivery, _)] = viewer.outbox.take()
+        assert viewer.batch is not None
+        [(delivery, _)] = viewer.batch.told
         assert delivery.change.identity == ("ingestion_sources", source)
         assert [message.type for message in delivery.messages] == ["status_update"]
 

@@ -11,6 +11,7 @@ from service.errors import DatabaseUnavailable
 from service.events.endings import Ending
 from service.feeds import hub as hubs
 from service.feeds.hub import Hub, Topic
+from service.feeds.viewer import Viewer
 from service.metrics import Metrics
 from tests.service.fakes import KEY, FakeLog, until
 from tests.service.tiny import TinyFeed, make_change, told
@@ -58,6 +59,12 @@ class Bench:
         """Writes changes before the topic is opened, or that only the database knows."""
         for revision in revisions:
             self.log.append(make_change(revision, "I", f"r{revision}"))
+
+    async def heard(self, viewer: Viewer) -> list[str]:
+        """What a viewer that is still being sent to has in its outbox once the tick has ended."""
+        (topic,) = (topic for topic in self.hub._topics.values() if viewer in topic.viewers)
+        await until(lambda: not topic._pending)
+        return told(one for one, _ in viewer.outbox.take())
 
     async def history(self, topic: Topic, cursor: int) -> list[int] | None:
         history = await self.hub.history(topic, cursor, topic.ring.head)
@@ -117,8 +124,8 @@ async def test_changes_reach_every_viewer_from_its_cursor_on(bench: Bench) -> No
     bench.commit(101)
     second = bench.hub.attach(topic, None)
     bench.commit(102)
-    assert told(one for one, _ in first.outbox.take()) == ["new r101=101", "new r102=102"]
-    assert told(one for one, _ in second.outbox.take()) == ["new r102=102"]
+    assert await bench.heard(first) == ["new r101=101", "new r102=102"]
+    assert await bench.heard(second) == ["new r102=102"]
 
 
 async def test_a_row_that_cannot_be_translated_is_skipped_and_said(
@@ -129,7 +136,7 @@ async def test_a_row_that_cannot_be_translated_is_skipped_and_said(
     broken = replace(make_change(101, "I", "bad"), row={"id": "bad"})
     bench.hub.changes(KEY, [bench.log.append(broken)])
     bench.commit(102)
-    assert told(one for one, _ in viewer.outbox.take()) == ["new r102=102"]
+    assert await bench.heard(viewer) == ["new r102=102"]
     assert "revision 101 can't be translated" in caplog.text
 
 
@@ -138,23 +145,53 @@ async def test_changes_of_a_topic_nobody_has_opened_are_nobodys(bench: Bench) ->
     assert bench.hub.viewers == 0
 
 
-async def test_an_idle_topic_wakes_its_viewers_at_once_and_a_busy_one_once_a_tick(bench: Bench) -> None:
+async def news(viewer: Viewer) -> list[str]:
+    """What a viewer that waits for news is given next."""
+    await viewer.wait(asyncio.get_running_loop().time() + 1e9)
+    assert viewer.batch is not None
+    batch, viewer.batch = viewer.batch, None
+    return told(one for one, _ in batch.told)
+
+
+async def test_an_idle_topic_tells_its_viewers_at_once_and_a_busy_one_once_a_tick(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
     viewer = bench.hub.attach(topic, None)
-    far = asyncio.get_running_loop().time() + 1e9
-    waiting = asyncio.ensure_future(viewer.wait(far))
+    hearing = asyncio.ensure_future(news(viewer))
     await asyncio.sleep(0)
     bench.commit(101)
-    await waiting
-    viewer.outbox.take()
-    waiting = asyncio.ensure_future(viewer.wait(far))
+    assert await hearing == ["new r101=101"]
+    hearing = asyncio.ensure_future(news(viewer))
     await asyncio.sleep(0)
     bench.commit(102)
     await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not hearing.done()
     bench.commit(103)
-    await waiting
-    assert told(one for one, _ in viewer.outbox.take()) == ["new r102=102", "new r103=103"]
+    assert await hearing == ["new r102=102", "new r103=103"]
+
+
+async def test_all_who_wait_for_news_are_given_the_same_batch(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    waiting = [bench.hub.attach(topic, None) for _ in range(3)]
+    busy = bench.hub.attach(topic, None)
+    hearing = [asyncio.ensure_future(viewer.wait(asyncio.get_running_loop().time() + 1e9)) for viewer in waiting]
+    await asyncio.sleep(0)
+    bench.commit(101)
+    await asyncio.gather(*hearing)
+    assert waiting[0].batch is not None
+    assert {id(viewer.batch) for viewer in waiting} == {id(waiting[0].batch)}
+    assert await bench.heard(busy) == ["new r101=101"]
+
+
+async def test_more_than_is_worth_holding_back_is_told_before_the_tick_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.commit(101)
+    bench.commit(102)
+    assert topic._pending
+    monkeypatch.setattr(hubs, "BATCH_BYTES", 100)
+    bench.commit(103)
+    assert not topic._pending
 
 
 async def test_a_recent_cursor_is_answered_without_the_database(bench: Bench) -> None:
@@ -216,7 +253,7 @@ async def test_a_cursor_ahead_of_this_process_is_the_databases_to_judge(bench: B
     viewer = bench.hub.attach(topic, 101)
     for change in bench.log.changes:
         bench.hub.changes(KEY, [change])
-    assert told(one for one, _ in viewer.outbox.take()) == ["new r102=102"]
+    assert await bench.heard(viewer) == ["new r102=102"]
 
 
 async def test_a_cursor_too_old_or_of_another_database_means_a_reset(bench: Bench) -> None:

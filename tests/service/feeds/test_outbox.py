@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.feeds.delivery import Delivery
-from service.feeds.outbox import PATIENCE, UNMERGED_LIMIT, Outbox, Overflow, merge_range
+from service.feeds.outbox import Outbox, Overflow, merge_range
 from tests.service.tiny import TinyFeed, make_change, make_delivery, told
 
 
@@ -33,21 +33,6 @@ def test_changes_of_a_row_that_wait_become_one() -> None:
     assert len(outbox) == 2
     assert told(taken(outbox)) == ["new a=3", "new b=2"]
     assert outbox.conflated == 1
-
-
-def test_every_step_is_kept_for_a_reader_that_keeps_up() -> None:
-    outbox = Outbox(last=0)
-    for revision in (1, 2):
-        outbox.put(make_delivery(revision), merge=False)
-    outbox.put(make_delivery(3), merge=True)
-    assert told(taken(outbox)) == ["changed a=1", "changed a=3"]
-
-
-def test_a_burst_is_merged_for_any_reader() -> None:
-    outbox = Outbox(last=0)
-    for revision in range(1, 10 * UNMERGED_LIMIT):
-        outbox.put(make_delivery(revision), merge=False)
-    assert len(outbox) == UNMERGED_LIMIT
 
 
 def test_append_only_rows_wait_one_by_one() -> None:
@@ -106,14 +91,6 @@ def test_one_alone_is_sent_however_large() -> None:
     assert len(outbox) == 1
 
 
-def test_a_burst_does_not_throw_out_a_reader_that_keeps_up() -> None:
-    outbox = Outbox(last=0, max_rows=2)
-    for revision in range(1, 1 + 2 * PATIENCE):
-        outbox.put(make_delivery(revision, row_id=str(revision)), merge=False)
-    with pytest.raises(Overflow):
-        outbox.put(make_delivery(100, row_id="100"), merge=False)
-
-
 def test_much_is_taken_in_portions_and_what_is_left_still_merges() -> None:
     outbox = Outbox(last=0)
     for revision, row in enumerate("abc", start=1):
@@ -170,12 +147,18 @@ def reduce(state: State, deliveries: Iterable[Delivery]) -> tuple[State, set[str
             body = json.loads(message.data)
             if body["type"] == "event":
                 events.add(body["rowId"])
-            elif body["type"] == "gone":
-                state.pop(body["rowId"], None)
             else:
-                row = state.setdefault(body["rowId"], {})
-                row |= {name: body[name] for name in ("value", "other") if body[name] is not None}
+                tell(state, body)
     return state, events
+
+
+def tell(state: State, body: dict[str, Any]) -> None:
+    """What a page does with a message about a row."""
+    if body["type"] == "gone":
+        state.pop(body["rowId"], None)
+    elif body["type"] in ("new", "changed"):
+        row = state.setdefault(body["rowId"], {})
+        row |= {name: body[name] for name in ("value", "other") if body[name] is not None}
 
 
 @given(logs(), st.data())
@@ -185,7 +168,7 @@ def test_however_slowly_a_viewer_reads_it_ends_with_the_same_state_and_every_eve
     outbox = Outbox(last=0)
     got: list[Delivery] = []
     for delivery in log:
-        outbox.put(delivery, merge=data.draw(st.booleans()))
+        outbox.put(delivery)
         if data.draw(st.booleans()):
             got += taken(outbox, data.draw(st.sampled_from([1, 1000, 1 << 20])))
     got += taken(outbox)
@@ -214,7 +197,7 @@ def test_a_viewer_cut_again_and_again_and_resumed_by_its_last_id_ends_with_the_s
         if replay and got[-1:] != [replay[-1][0]]:
             continue  # cut during the replay
         for delivery in log[missed_until : data.draw(st.integers(missed_until, len(log)))]:
-            outbox.put(delivery, merge=data.draw(st.booleans()))
+            outbox.put(delivery)
         receive(outbox.take(data.draw(st.sampled_from([1, 1000, 1 << 20]))))
     receive_all = merge_range([one for one in log if one.change.revision > ids[-1]])
     got += [delivery for delivery, _ in receive_all]

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from service.events.endings import Ending
 from service.events.model import Live, Reset
+from service.feeds.batch import Batch
 from service.feeds.outbox import Outbox
 from service.feeds.viewer import Viewer
 from tests.service.tiny import make_delivery, told
@@ -11,12 +14,71 @@ from tests.service.tiny import make_delivery, told
 FAR = 1e9
 
 
+def batch(*revisions: int) -> Batch:
+    """A change of a row of its own for each, after the one before the first."""
+    return Batch(revisions[0] - 1, [make_delivery(revision, row_id=f"r{revision}") for revision in revisions])
+
+
+async def waiting(viewer: Viewer) -> "asyncio.Future[None]":
+    """A viewer's reader that has all and waits for news."""
+    reader = asyncio.ensure_future(viewer.wait(asyncio.get_running_loop().time() + FAR))
+    await asyncio.sleep(0)
+    assert not reader.done()
+    return reader
+
+
+async def test_who_waits_for_news_takes_the_batch_itself() -> None:
+    viewer = Viewer(Outbox(last=0))
+    reader = await waiting(viewer)
+    offered = batch(1, 2)
+    viewer.offer(offered)
+    await reader
+    assert viewer.batch is offered
+    assert not len(viewer.outbox)
+    viewer.offer(batch(3))  # before it has come to read the first
+    assert told(one for one, _ in viewer.outbox.take()) == ["changed r3=3"]
+    viewer.close()
+
+
+async def test_who_is_still_being_sent_to_gets_the_changes_into_its_outbox() -> None:
+    viewer = Viewer(Outbox(last=0))
+    viewer.offer(batch(1, 2))
+    assert viewer.batch is None
+    assert told(one for one, _ in viewer.outbox.take()) == ["changed r1=1", "changed r2=2"]
+    await waiting(viewer)
+    viewer.offer(batch(3))
+    assert viewer.batch is not None
+    viewer.close()
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+async def test_who_knows_a_part_of_a_batch_is_told_the_rest(known: int) -> None:
+    viewer = Viewer(Outbox(last=known))
+    await waiting(viewer)
+    viewer.offer(batch(1, 2, 3))
+    assert viewer.batch is None
+    rest = [f"changed r{revision}={revision}" for revision in range(known + 1, 4)]
+    assert told(one for one, _ in viewer.outbox.take()) == rest
+    viewer.close()
+
+
+async def test_before_the_snapshot_that_follows_a_reset_no_batch_is_taken_whole() -> None:
+    viewer = Viewer(Outbox(last=0))
+    viewer.tell_reset(Reset(reason="pruned"))
+    viewer.reset = None
+    await waiting(viewer)
+    viewer.offer(batch(1, 2))
+    viewer.outbox.skip_to(1)
+    assert viewer.batch is None
+    assert told(one for one, _ in viewer.outbox.take()) == ["changed r2=2"]
+    viewer.close()
+
+
 def test_an_overflow_empties_the_outbox_and_ends_the_stream() -> None:
     viewer = Viewer(Outbox(last=0, max_rows=1))
-    viewer.put(make_delivery(1, row_id="a"))
-    viewer.put(make_delivery(2, row_id="b"))
+    viewer.offer(batch(1, 2))
     assert viewer.ending is Ending.TOO_SLOW
-    viewer.put(make_delivery(3, row_id="c"))
+    viewer.offer(batch(3))
     assert len(viewer.outbox) == 0
 
 
@@ -29,13 +91,13 @@ def test_only_the_newest_word_about_the_upstream_waits() -> None:
 
 def test_a_reset_throws_away_what_waits_and_holds_off_more_until_it_is_taken() -> None:
     viewer = Viewer(Outbox(last=900))
-    viewer.put(make_delivery(901))
+    viewer.offer(batch(901))
     viewer.tell_reset(Reset(reason="pruned"))
-    viewer.put(make_delivery(902))
+    viewer.offer(batch(902))
     assert len(viewer.outbox) == 0
     viewer.reset = None
-    viewer.put(make_delivery(7))  # another database may count from elsewhere
-    assert told(one for one, _ in viewer.outbox.take()) == ["changed a=7"]
+    viewer.offer(batch(7))  # another database may count from elsewhere
+    assert told(one for one, _ in viewer.outbox.take()) == ["changed r7=7"]
 
 
 def test_the_first_ending_counts() -> None:
@@ -47,13 +109,27 @@ def test_the_first_ending_counts() -> None:
 
 async def test_waiting_ends_when_woken_or_in_time() -> None:
     viewer = Viewer(Outbox(last=0))
-    waiting = asyncio.ensure_future(viewer.wait(asyncio.get_running_loop().time() + FAR))
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    reader = await waiting(viewer)
     viewer.wake()
-    await waiting
+    await reader
     await viewer.wait(asyncio.get_running_loop().time())
     viewer.wake()  # nobody waits: nothing to wake
+
+
+async def test_a_deadline_that_moves_on_keeps_its_timer_and_one_that_moves_closer_gets_a_new_one() -> None:
+    viewer = Viewer(Outbox(last=0))
+    reader = await waiting(viewer)
+    timer = viewer._timer
+    viewer.wake()
+    await reader
+    later = asyncio.ensure_future(viewer.wait(asyncio.get_running_loop().time() + 2 * FAR))
+    await asyncio.sleep(0)
+    assert viewer._timer is timer
+    viewer.wake()
+    await later
+    await viewer.wait(asyncio.get_running_loop().time())
+    assert timer is not None
+    assert timer.cancelled()
 
 
 async def test_news_that_came_before_waiting_began_is_not_slept_over() -> None:

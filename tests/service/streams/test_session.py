@@ -4,20 +4,25 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from httpx_sse._decoders import SSEDecoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from service.changes.change import Change
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.feeds.delivery import Delivery
 from service.feeds.hub import Topic
 from service.streams.session import Request, Session
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START, Bench
+from tests.service.feeds.test_outbox import State, logs, reduce, tell
 from tests.service.logged import logged
-from tests.service.tiny import make_change
+from tests.service.tiny import TinyFeed, make_change
 
 HOUR = 3600.0
 
@@ -398,10 +403,11 @@ async def test_what_waits_is_sent_before_the_end(stage: Stage) -> None:
 
 
 async def test_a_reader_too_slow_is_told_and_resumes_where_it_was(stage: Stage) -> None:
-    (await stage.hub.topic(KEY))._outbox_bytes = 1000
+    stage.topic._outbox_bytes = 1000
     page = stage.page()
     await page.read()
     stage.commit(*range(104, 120))
+    await until(lambda: not stage.topic._pending)
     await page.read_all()
     assert page.frames[-1][2] == {"type": "stream_end", "reason": "too_slow", "reconnect": True}
     again = stage.page(cursor=int(page.last_id))
@@ -421,6 +427,95 @@ async def test_however_a_stream_ends_its_place_is_given_back(stage: Stage) -> No
     await cut_early.close()
     await never_read.close()
     assert stage.hub.viewers == 0
+
+
+# Any interleaving
+
+
+def told(log: Iterable[Change]) -> tuple[State, set[str]]:
+    """What a page that misses nothing shows after these changes, and the events it heard of."""
+    return reduce({}, (Delivery(change, TinyFeed()) for change in log))
+
+
+def shown(pages: Iterable[Page]) -> tuple[State, set[str]]:
+    """What one viewer shows and heard of, who read these pages one after the other."""
+    state: State = {}
+    events = set()
+    for page in pages:
+        for _, _, body in page.frames:
+            if body["type"] == "event":
+                events.add(body["rowId"])
+            else:
+                tell(state, body)
+    return state, events
+
+
+class Reader:
+    """One viewer through all its connections: it reads when told to, is cut, and resumes where it was."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.pages = [stage.page(cursor=START)]
+        self._reading: asyncio.Task[bool] | None = None
+
+    @property
+    def last_id(self) -> int:
+        return max(int(page.last_id or START) for page in self.pages)
+
+    async def read(self) -> None:
+        """Takes a chunk if there is one; else the read stays open, as of a page that waits."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self.pages[-1].read())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if self._reading.done():
+            self._reading.result()
+            self._reading = None
+
+    async def cut(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+            self._reading = None
+        await self.pages[-1].close()
+        self.pages.append(self._stage.page(cursor=self.last_id))
+
+
+@settings(deadline=None)
+@given(logs(), st.data())
+def test_in_any_interleaving_every_viewer_ends_with_each_rows_state_and_each_event_once(
+    log: list[Delivery], data: st.DataObject
+) -> None:
+    """Changes told one by one or in batches, viewers that read or don't, are cut, and come back with their last id."""
+
+    async def scenario() -> None:
+        stage = Stage()
+        stage.topic = await stage.hub.topic(KEY)
+        readers = [Reader(stage) for _ in range(3)]
+        waiting = [replace(one.change, revision=START + one.change.revision) for one in log]
+        while waiting:
+            match data.draw(st.sampled_from(["commit", "commit", "tell", "read", "read", "cut"])):
+                case "commit":
+                    stage.hub.changes(KEY, [stage.log.append(waiting.pop(0))])
+                case "tell":
+                    stage.topic._tell_all()
+                case "read":
+                    await data.draw(st.sampled_from(readers)).read()
+                case "cut":
+                    await data.draw(st.sampled_from(readers)).cut()
+        stage.topic._tell_all()
+        for reader in readers:
+            while reader.last_id < stage.log.head:
+                await reader.read()
+            await reader.cut()
+            ids = [
+                int(id_) for page in reader.pages for _, id_, body in page.frames if id_ and body["type"] != "connected"
+            ]
+            assert ids == sorted(set(ids))
+            assert shown(reader.pages) == told(stage.log.changes)
+        await stage.hub.close()
+
+    asyncio.run(scenario())
 
 
 # What an operator reads

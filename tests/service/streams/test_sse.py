@@ -96,10 +96,13 @@ async def test_changes_missed_are_merged_to_the_newest(service: str, project: Pr
     job = project.job(status="running")
     async with opened(stream(service, project), project.headers) as page:
         await page.until("connected")
-    project.execute("update jobs set status = 'paused' where id = %s", job)
-    for current in range(10):
-        project.execute("update jobs set progress_current = %s where id = %s", current, job)
-    async with opened(stream(service, project), {**project.headers, "Last-Event-ID": str(page.ids[-1])}) as again:
+        missed_from = page.ids[-1]
+        project.execute("update jobs set status = 'paused' where id = %s", job)
+        for current in range(10):
+            project.execute("update jobs set progress_current = %s where id = %s", current, job)
+        while (await page.until("progress_update"))["progress"]["current"] != 9:
+            pass  # until the service has heard all of it
+    async with opened(stream(service, project), {**project.headers, "Last-Event-ID": str(missed_from)}) as again:
         await again.until("job_update", status="paused")
         assert again.types == ["connected", "progress_update", "job_update"]
         assert again.messages[1]["progress"]["current"] == 9

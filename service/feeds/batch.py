@@ -1,0 +1,59 @@
+"""What one tick brought a key. Every viewer who has all that came before is told the same bytes, written once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from service.feeds.delivery import Delivery
+from service.feeds.outbox import Told, merge_range
+
+UNMERGED_LIMIT = 256
+"""From so many deliveries on, changes of a row merge for readers that keep up too: it is a burst."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Deliveries as a stream's bytes. ``messages`` counts those in ``chunks``.
+
+    ``passed_over`` is the newest id after the last message in them, when the page did not want what carried it.
+    """
+
+    chunks: tuple[bytes, ...]
+    messages: int
+    passed_over: int | None
+
+
+class Writer(Protocol):
+    """How a page wants to be told. Equal writers write the same bytes."""
+
+    def __hash__(self) -> int: ...
+    def write(self, told: Sequence[Told]) -> Written: ...
+
+
+class Batch:
+    """The ``deliveries`` of the range (``after``, ``upto``], at least one, for viewers who have all up to ``after``."""
+
+    def __init__(self, after: int, deliveries: Sequence[Delivery]) -> None:
+        self.after = after
+        self.upto = deliveries[-1].change.revision
+        self.deliveries = deliveries
+        self._written: dict[Writer, Written] = {}
+
+    @cached_property
+    def told(self) -> Sequence[Told]:
+        if len(self.deliveries) > UNMERGED_LIMIT:
+            return merge_range(self.deliveries)
+        return [(delivery, delivery.change.revision) for delivery in self.deliveries]
+
+    @cached_property
+    def committed_at(self) -> float:
+        """When the newest of it was committed, in s since the epoch."""
+        return self.deliveries[-1].committed_at
+
+    def written(self, writer: Writer) -> Written:
+        """Its bytes in the one form; all viewers that want this form share them."""
+        written = self._written.get(writer)
+        if written is None:
+            written = self._written[writer] = writer.write(self.told)
+        return written

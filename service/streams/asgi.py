@@ -1,0 +1,103 @@
+"""Sends a stream after the request that asked for it has ended.
+
+Quart keeps a request, its context and two tasks of its own for as long as it sends a response: right for answers, and a
+quarter of what a stream that is open for hours would cost. So a route answers with :func:`event_stream`; this
+middleware lets Quart finish that answer, all but its end, and then writes the stream's chunks itself.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
+from quart import Response, request
+
+CHUNKS = "rowcast.chunks"
+"""Where in the ASGI scope a route leaves its stream."""
+
+
+def event_stream(chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> Response:
+    """The answer of the current request: 200, ``headers``, and ``chunks`` until they end or the client has gone."""
+    response = Response(b"", headers=dict(headers))
+    del response.headers["Content-Length"]
+    scope: Any = request.scope  # ASGI leaves room in it for an application's own
+    scope[CHUNKS] = chunks
+    return response
+
+
+class StreamMiddleware:
+    """Wraps ``Quart.asgi_app``."""
+
+    def __init__(self, app: ASGIFramework) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        chunks, gone = await self._answer(scope, receive, send)
+        if chunks is not None and not gone:
+            await _send_all(chunks, receive, send)
+
+    async def _answer(
+        self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> tuple[AsyncGenerator[bytes, None] | None, bool]:
+        """Has Quart answer; returns the stream that is to follow, if any, and whether the client has gone."""
+        gone = False
+        streams = False
+
+        async def receive_noting() -> ASGIReceiveEvent:
+            nonlocal gone
+            event = await receive()
+            gone = gone or event["type"] == "http.disconnect"
+            return event
+
+        async def send_but_the_end(event: ASGISendEvent) -> None:
+            nonlocal streams
+            if event["type"] == "http.response.start":
+                streams = CHUNKS in scope and event["status"] == 200 and scope["method"] != "HEAD"
+            if not (streams and event["type"] == "http.response.body"):
+                await send(event)
+
+        await self._app(scope, receive_noting, send_but_the_end)
+        chunks = scope.pop(CHUNKS, None)
+        return (chunks if streams else None), gone
+
+
+async def _send_all(chunks: AsyncGenerator[bytes, None], receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    sender = asyncio.current_task()
+    assert sender is not None, "a coroutine runs in a task"  # noqa: S101 - asyncio's own promise
+    gone = False
+
+    def leave(_: object) -> None:
+        nonlocal gone
+        gone = True
+        sender.cancel()
+
+    listening = asyncio.get_running_loop().create_task(_until_disconnect(receive))
+    listening.add_done_callback(leave)
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        sender.uncancel()
+    finally:
+        listening.remove_done_callback(leave)
+        listening.cancel()
+
+
+async def _until_disconnect(receive: ASGIReceiveCallable) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
