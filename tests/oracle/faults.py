@@ -19,7 +19,11 @@ from tests.oracle.stage import Service, Stage
 
 MINUTE = 60.0
 REST_SECONDS = 20.0
+LONG_SHARE = 0.25
+"""How many of the outages last for the whole of the above."""
 PAUSE_SECONDS = 2.0
+LULL, LULL_SHARE = 6.0, 0.06
+"""How many pauses are so many times as long: what has been broken comes back, and is broken whole."""
 
 
 class Faults:
@@ -70,7 +74,7 @@ class Faults:
         }
 
     async def run(self) -> None:
-        """Deals faults until cancelled; those under way are ended by :meth:`over`."""
+        """Deals faults until cancelled; :meth:`over` waits for those under way. Raises what goes wrong with a fault."""
         while True:
             names = list(self._kinds)
             self._random.shuffle(names)
@@ -78,7 +82,11 @@ class Faults:
                 self.dealt[name] += 1
                 task = asyncio.create_task(self._fault(name), name=name)
                 self._running.add(task)
-                await asyncio.sleep(self._pause * (0.3 + 1.4 * self._random.random()))
+                lull = self._random.random() < LULL_SHARE
+                await asyncio.sleep(self._pause * (LULL if lull else 0.3 + 1.4 * self._random.random()))
+                for ended in [task for task in self._running if task.done()]:
+                    self._running.remove(ended)
+                    ended.result()
 
     async def over(self) -> None:
         """Waits for what is under way. Raises what went wrong with the faults themselves."""
@@ -90,7 +98,9 @@ class Faults:
         await self._kinds[name]()
 
     def _long(self, seconds: float) -> float:
-        return max(1.0, seconds * self._scale)
+        """So long, now and then; mostly shorter, or nothing but outages would be tried."""
+        share = 1.0 if self._random.random() < LONG_SHARE else 0.05 + 0.1 * self._random.random()
+        return max(1.0, seconds * share * self._scale)
 
     # Supabase
 

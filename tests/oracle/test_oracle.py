@@ -7,12 +7,14 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracle import project
 from tests.oracle.leaks import Holdings
+from tests.oracle.pollers import Poller
 from tests.oracle.run import run
 from tests.oracle.stage import User
 from tests.oracle.verdict import Complaints, Verdict
@@ -194,3 +196,88 @@ def test_differences_name_rows_of_the_kinds_asked_for():
     told = {("jobs", "a"): JOB | {"updatedAt": "x"}, ("sources", "s"): SOURCE}
     assert project.differences(told, {}, {"jobs"}) == [("jobs", "a")]
     assert project.differences({}, {("sources", "s"): SOURCE}, {"jobs", "sources"}) == [("sources", "s")]
+
+
+async def test_the_tables_own_word_is_in_the_shape_of_the_wire(database):
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        key = await new_project(connection)
+        await connection.execute(
+            "insert into jobs (id, project_id, kind, title, status, progress_current, progress_total, created_at, "
+            "progress_updated_at) values (%s, %s, 'k', 't', 'queued', 1, 3, '2026-11-21 12:00:00.0019+00', "
+            "'2026-11-21 12:00:01.5+00')",
+            [ID, key],
+        )
+        assert await project.rows(connection, key) == {
+            ("jobs", ID): {
+                "jobId": ID, "kind": "k", "title": "t", "status": "queued", "attempt": 1, "errorMessage": None,
+                "createdAt": "2026-11-21T12:00:00.001Z", "startedAt": None, "finishedAt": None,
+                "cancelRequested": False, "sourceId": None, "bomId": None,
+            },
+            ("progress", ID): {
+                "stage": None, "current": 1, "total": 3, "message": None, "timestamp": 1795262401500,
+                "percent": pytest.approx(100 / 3), "etaSeconds": None,
+            },
+        }  # fmt: skip
+        await connection.execute("update jobs set staff = true")
+        assert await project.rows(connection, key) == {}
+
+
+async def test_who_is_at_a_revision_may_show_what_was_so_then_or_later_and_nothing_older(database):
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        key = await new_project(connection)
+        for status in ("pending", "processing", "failed"):
+            await connection.execute(
+                "insert into ingestion_sources (id, project_id, source_name, source_type, status) "
+                "values (%s, %s, 'n', 't', %s) on conflict (id) do update set status = excluded.status",
+                [ID, key, status],
+            )
+        await connection.execute("delete from ingestion_sources")
+        cursor = await connection.execute("select revision from feed_changes where key = %s order by 1", [key])
+        first, second, third, last = [revision for (revision,) in await cursor.fetchall()]
+
+        async def statuses(revision: int) -> list[str | None]:
+            told = await project.told_up_to(connection, key, revision, 100)
+            return [row and row["status"] for rows in told.values() for row in rows]
+
+        assert await statuses(first - 1) == []
+        assert await statuses(first) == ["pending", "processing", "failed", None]
+        assert await statuses(second) == await statuses(third - 1) == ["processing", "failed", None]
+        assert await statuses(last) == [None]
+
+
+ID = "00000000-0000-4000-8000-000000000001"
+
+
+async def new_project(connection: project.Database) -> str:
+    cursor = await connection.execute(
+        "with o as (insert into organizations (name) values ('o') returning id) "
+        "insert into projects (organization_id, name) select id, 'p' from o returning id::text"
+    )
+    [key] = await cursor.fetchone() or [""]
+    return str(key)
+
+
+# A page that polls
+
+POLLED = {"revision": 10, "live": True, "sources": [SOURCE], "jobs": [], "proposals": []}
+NEWS = {"revision": 12, "live": True, "reset": False, "events": [UPDATE]}
+
+
+def polling(*bodies: dict[str, Any]) -> tuple[Poller, Complaints]:
+    complaints = Complaints()
+    poller = Poller("p", "k", User({}, ""), SimpleNamespace(services=[]), Random(1), complaints, Seen())
+    for body in bodies:
+        poller._read(body)
+    return poller, complaints
+
+
+def test_a_page_that_polls_has_what_it_was_told():
+    poller, complaints = polling(POLLED, NEWS)
+    assert complaints.told == []
+    assert (poller.last, poller.state.rows["sources", "s"]["status"]) == (12, "failed")
+
+
+def test_a_page_that_polls_complains_when_its_revision_goes_back():
+    _, complaints = polling(POLLED, NEWS, NEWS | {"revision": 11})
+    assert "had 12, got 11" in complaints.told[0]
+    assert polling(POLLED, NEWS, NEWS | {"revision": 11, "reset": True, "events": []})[1].told == []
