@@ -12,10 +12,18 @@ The same without async and await for plain scripts. See docs/workers.md for what
 from rowcast.aio import AsyncJob, AsyncSource
 from rowcast.client import AsyncClient, Client, Connection, connect
 from rowcast.core import Proposal
-from rowcast.errors import ConfigError, DeliveryError, JobCancelled, NotRunningError, RequestError, RowcastError
+from rowcast.errors import (
+    ConfigError,
+    DeliveryError,
+    JobCancelled,
+    JobLost,
+    NotRunningError,
+    RequestError,
+    RowcastError,
+)
 from rowcast.job import Job, Source
 
 __all__ = [
     "AsyncClient", "AsyncJob", "AsyncSource", "Client", "ConfigError", "Connection", "DeliveryError", "Job",
-    "JobCancelled", "NotRunningError", "Proposal", "RequestError", "RowcastError", "Source", "connect",
+    "JobCancelled", "JobLost", "NotRunningError", "Proposal", "RequestError", "RowcastError", "Source", "connect",
 ]  # fmt: skip

@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import random
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from rowcast import rows
 from rowcast.aio import AsyncJob
+from rowcast.calls import CallState
 from rowcast.config import Config, read_config
 from rowcast.core import BaseJob, Settings
 from rowcast.errors import NotRunningError
@@ -97,14 +100,56 @@ class BaseClient(Generic[J]):
         job_id, row = rows.job(project_id, kind, title, source_id, bom_id)
         return self._sort(self._writer, self._settings, job_id, row)
 
+    def _call(self, function: str, arguments: Mapping[str, object]) -> CallState:
+        call = CallState(function, arguments, random.random)
+        self._writer.add(call)
+        return call
+
+    def _claim(self, kinds: Sequence[str], job_id: UUID | None) -> CallState:
+        names = [rows.name("kind", kind) for kind in kinds]
+        # If an answer is lost, its job waits until the lease has run out, and is then taken over.
+        return self._call("claim_job", {"kinds": names, "lease_seconds": self._settings.lease, "job_id": job_id})
+
+    def _claimed(self, answer: Any) -> J | None:
+        if answer is None:
+            return None
+        row, claim = answer["job"], UUID(answer["claim"])
+        return self._sort(self._writer, self._settings, UUID(row["id"]), row, claim)
+
 
 class Client(BaseClient[Job]):
     """Makes jobs for plain code. From any thread."""
 
     _sort = Job
 
+    def call(self, function: str, **arguments: object) -> Any:
+        """What the database's ``function`` (in the schema public) returns. Tried again until it is answered, so it may
+        be carried out twice. Raises RequestError when the database refuses."""
+        return self._call(function, arguments).answer.result()
+
+    def claim(self, *kinds: str, job_id: UUID | None = None) -> Job | None:
+        """The next job of the queue of these kinds, or the one with this id; None when there is none. It is kept by
+        heartbeats in its ``with`` block, which must be entered before the lease has run out; ``row["payload"]`` is what
+        it is asked to do. Leaving the block ends it; for Ctrl-C and SystemExit it goes back to the queue."""
+        return self._claimed(self._claim(kinds, job_id).answer.result())
+
 
 class AsyncClient(BaseClient[AsyncJob]):
     """Makes jobs for async code, which report from any task or thread."""
 
     _sort = AsyncJob
+
+    async def call(self, function: str, **arguments: object) -> Any:
+        """As :meth:`rowcast.Client.call`."""
+        return await self._answer(self._call(function, arguments))
+
+    async def claim(self, *kinds: str, job_id: UUID | None = None) -> AsyncJob | None:
+        """As :meth:`rowcast.Client.claim`, for ``async with``; a cancelled task gives its job back to the queue."""
+        return self._claimed(await self._answer(self._claim(kinds, job_id)))
+
+    async def _answer(self, call: CallState) -> Any:
+        try:
+            return await asyncio.wrap_future(call.answer)
+        except asyncio.CancelledError:
+            self._writer.drop(call, NotRunningError("the task that waited for this call was cancelled"))
+            raise

@@ -12,7 +12,7 @@ from operator import index
 from uuid import UUID
 
 from rowcast import rows
-from rowcast.errors import DeliveryError, JobCancelled, NotRunningError, RowcastError
+from rowcast.errors import DeliveryError, JobCancelled, JobLost, NotRunningError, RowcastError
 from rowcast.state import BATCH_BYTES, BATCH_ROWS, JobState, Operation
 from rowcast.writer import Writer
 
@@ -47,8 +47,16 @@ class Proposal:
 class BaseJob:
     """A job's identity and progress. Made by the client's ``job()``; runs while its ``with`` block does."""
 
-    def __init__(self, writer: Writer, settings: Settings, job_id: UUID, row: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        settings: Settings,
+        job_id: UUID,
+        row: Mapping[str, object],
+        claim: UUID | None = None,
+    ) -> None:
         self.id = job_id
+        self.row = row
         self.project_id = UUID(str(row["project_id"]))
         self._writer = writer
         self._settings = settings
@@ -58,6 +66,7 @@ class BaseJob:
             interval=settings.interval,
             lease=settings.lease,
             chance=random.random,
+            claim=claim,
         )
         self._entered = False
 
@@ -65,6 +74,16 @@ class BaseJob:
     def cancel_requested(self) -> bool:
         """True once somebody asked for the job to stop: known at the latest a third of the lease after it was asked."""
         return self._state.cancel_requested
+
+    @property
+    def claim(self) -> UUID | None:
+        """The token of a claimed job, which functions of the database ask for; None for one that was not claimed."""
+        return self._state.claim
+
+    @property
+    def lost(self) -> bool:
+        """True once a claimed job is another worker's."""
+        return self._state.lost
 
     def stage(self, name: str, total: int | None = None, *, message: str | None = None) -> None:
         """Begins the stage ``name`` at 0 of ``total`` (None: unknown). Raises ValueError for an empty name, "complete"
@@ -117,7 +136,7 @@ class BaseJob:
 
     def _finish(self, error: BaseException | None) -> "Future[None]":
         """The end that ``error`` means. Only an Exception is a failure: what is none (a cancelled task, Ctrl-C,
-        SystemExit) was somebody's wish to stop."""
+        SystemExit) was somebody's wish to stop; a claimed job is then the next worker's."""
         status: rows.JobStatus = "completed"
         told = None
         if isinstance(error, JobCancelled):
@@ -125,7 +144,7 @@ class BaseJob:
         elif isinstance(error, Exception):
             status, told = "failed", rows.error_text(error)
         elif error is not None:
-            status = "stopped"
+            status = "stopped" if self.claim is None else "queued"
         with self._writer.lock:
             future = self._state.finish(status, told, self._writer.clock() + self._settings.deadline)
             self._writer.wake()
@@ -188,6 +207,8 @@ class BaseJob:
         return source_id, Operation("ingestion_sources", (rows.encode(row),))
 
     def _raise_cancelled(self) -> None:
+        if self._state.lost:
+            raise JobLost(f"Job {self.id} is another worker's now: it was not heard of for longer than its lease")
         if self._state.cancel_requested:
             raise JobCancelled(f"Job {self.id} was asked to stop")
 

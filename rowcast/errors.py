@@ -5,7 +5,8 @@ RowcastError                everything below; catch this to catch all of it
 ├── NotRunningError         a job, source or client was used outside its `with` block
 ├── RequestError            the database refused a write and would again: an unknown project, a refused key, …
 ├── DeliveryError           something could not be written within the deadline; `unwritten` names what
-└── JobCancelled            someone asked for the job to stop; ends it as `stopped` (raised by `track`)
+├── JobCancelled            someone asked for the job to stop; ends it as `stopped` (raised by `track`)
+└── JobLost                 a claimed job's lease ran out and another worker may have it (raised by `track`)
 
 Arguments that no retry could save (a confidence of 7) raise ValueError where they are given.
 """
@@ -25,6 +26,10 @@ class NotRunningError(RowcastError):
 
 class JobCancelled(RowcastError):
     """The job was asked to stop (``cancel_requested_at`` is set on its row)."""
+
+
+class JobLost(RowcastError):
+    """A claimed job is this worker's no longer: it was silent for longer than its lease. Nothing it writes counts."""
 
 
 class RequestError(RowcastError):

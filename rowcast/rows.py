@@ -11,7 +11,7 @@ from operator import index
 from typing import Literal
 from uuid import UUID, uuid4
 
-JobStatus = Literal["completed", "failed", "stopped"]
+JobStatus = Literal["completed", "failed", "stopped", "queued"]
 SourceStatus = Literal["pending", "processing", "completed", "failed"]
 
 COMPLETE = "complete"  # the stage by which pages know that a job has succeeded

@@ -4,10 +4,11 @@ The contract, which tests/rowcast/test_state.py holds it to:
 
 - At most one write of a job is under way: `take` gives it, `settle` takes its outcome.
 - The job's own row is the first write, its end the last; queued rows go out in the order they came, as few requests
-  as the limits allow, and all of them before the end.
+  as the limits allow, and all of them before the end. A claimed job has its row; its heartbeats and its end name the
+  claim, and count for nothing once that is lost.
 - Progress is one value, the newest. The first write of it is due at once, each later one no sooner than `interval`
-  after the last; the end carries it in its own write. What was not written is still the newest state, so memory does
-  not grow however long nothing can be written.
+  after the last; the end carries it in its own write, or comes right after it. What was not written is still the
+  newest state, so memory does not grow however long nothing can be written.
 - A heartbeat is due every third of the lease, whether anything advances or not.
 - What failed to arrive is due again after a growing, jittered pause, for ever. Every write may therefore arrive twice
   and must bear it: inserts carry their ids and skip what is there, updates set values.
@@ -20,7 +21,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from rowcast import rows
@@ -51,18 +52,23 @@ class Operation:
         return self.done
 
 
-def promise() -> "Future[None]":
+def promise() -> "Future[Any]":
     """A future that its waiters can't cancel: the write goes on when one of them gives up."""
-    future: Future[None] = Future()
+    future: Future[Any] = Future()
     future.set_running_or_notify_cancel()
     return future
+
+
+def pause_after(failures: int, chance: float) -> float:
+    """Seconds to wait after so many failures (0: the first) before trying again."""
+    return min(FIRST_PAUSE * 2.0 ** min(failures, 10), LONGEST_PAUSE) * (0.5 + chance / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
     """One HTTP request. ``what`` names it in errors; ``patience`` is the longest it may take, in seconds."""
 
-    kind: Literal["rows", "progress", "heartbeat", "end"]
+    kind: Literal["rows", "progress", "heartbeat", "end", "call"]
     method: Literal["POST", "PATCH"]
     path: str
     params: Mapping[str, str]
@@ -125,9 +131,18 @@ class JobState:
     """See the module's contract. Not thread-safe: the writer's lock guards it."""
 
     def __init__(
-        self, job_id: UUID, row: Mapping[str, object], *, interval: float, lease: int, chance: Callable[[], float]
+        self,
+        job_id: UUID,
+        row: Mapping[str, object],
+        *,
+        interval: float,
+        lease: int,
+        chance: Callable[[], float],
+        claim: UUID | None = None,
     ) -> None:
         self.job_id = job_id
+        self.claim = claim
+        self.lost = False  # the claim
         self.progress = Progress()
         self.changed = False  # progress that no write carries yet
         self.cancel_requested = False
@@ -147,7 +162,12 @@ class JobState:
         self._pause_until = 0.0
         self._failures = 0
         self._failing: str | None = None
-        self.begun = self._append(Operation("jobs", (rows.encode(row),))).wait()
+        if claim is None:
+            self.begun = self._append(Operation("jobs", (rows.encode(row),))).wait()
+        else:
+            self.started = True
+            self.begun = promise()
+            self.begun.set_result(None)
 
     # What callers put in
 
@@ -205,9 +225,10 @@ class JobState:
             return None
         patience = 10.0 if self.end is None else min(10.0, max(1.0, self.end.deadline - now))
         if self.started and self._heartbeat_due <= now:
-            body = rows.encode({"job_id": str(self.job_id), "lease_seconds": self._lease})
+            body = rows.encode({"job_id": str(self.job_id), "lease_seconds": self._lease, **self._claimed()})
             return Write("heartbeat", "POST", "rpc/job_heartbeat", {}, body, "the job's heartbeat", patience)
-        if self.started and self.changed and self.end is None and self._progress_due <= now:
+        ripe = self._progress_due <= now if self.end is None else self.claim is not None
+        if self.started and self.changed and ripe:
             self.changed = False
             self._progress_due = now + self._interval
             # A request that was given up may still arrive, after the end even: it must not turn back a job that ended.
@@ -279,6 +300,9 @@ class JobState:
         status, error_message = end.status, end.error_message
         if status == "completed" and self.refusal is not None:
             status, error_message = "failed", rows.error_text(self.refusal)
+        if self.claim is not None:
+            told = {"job_id": str(self.job_id), "status": status, "error_message": error_message, **self._claimed()}
+            return Write("end", "POST", "rpc/end_job", {}, rows.encode(told), f"the job's end ({status})", patience)
         progress = self.progress
         if status == "completed":
             total = progress.current if progress.total is None else max(progress.total, progress.current)
@@ -286,6 +310,9 @@ class JobState:
         values: dict[str, object] = {"status": status, "error_message": error_message, **progress.columns()}
         params = {"id": f"eq.{self.job_id}", "select": "id"}
         return Write("end", "PATCH", "jobs", params, rows.encode(values), f"the job's end ({status})", patience)
+
+    def _claimed(self) -> dict[str, str]:
+        return {} if self.claim is None else {"claim": str(self.claim)}
 
     # What becomes of them
 
@@ -295,9 +322,8 @@ class JobState:
 
     def _unreachable(self, write: Write, reason: str, retry_after: float | None, now: float) -> None:
         self.last_error, self._failing = reason, write.kind
-        pause = min(FIRST_PAUSE * 2.0**self._failures, LONGEST_PAUSE) * (0.5 + self._chance() / 2)
-        self._failures = min(self._failures + 1, 10)
-        self._pause_until = now + max(pause, retry_after or 0.0)
+        self._pause_until = now + max(pause_after(self._failures, self._chance()), retry_after or 0.0)
+        self._failures += 1
         # After the pause the others come first: what never succeeds must not hold them up.
         if write.kind == "progress":
             self.changed = True
@@ -333,6 +359,7 @@ class JobState:
                 self._heartbeat_due = now + self._lease / 3
                 if isinstance(answer, dict):
                     self.cancel_requested = bool(answer.get("cancel_requested"))
+                    self.lost = answer.get("status") == "lost"
                 else:
                     self.refusal = self.refusal or gone
             case "rows" if write.method == "PATCH" and answer == []:

@@ -12,10 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from rowcast.calls import CallState
 from rowcast.errors import RowcastError
 from rowcast.state import JobState, Outcome, Unreachable, Write
 
 logger = logging.getLogger("rowcast")
+
+
+State = JobState | CallState
 
 
 class Transport(Protocol):
@@ -25,13 +29,13 @@ class Transport(Protocol):
 
 
 class Writer:
-    """Writes what its jobs have due until `close`. ``open_transport`` is called in the thread."""
+    """Writes what its jobs, and calls of functions, have due until `close`. The thread calls ``open_transport``."""
 
     def __init__(self, open_transport: Callable[[], Transport], clock: Callable[[], float] = time.monotonic) -> None:
         self.lock = threading.Condition()  # re-entrant: a signal handler may report too
         self.clock = clock
         self._open_transport = open_transport
-        self._jobs: deque[JobState] = deque()
+        self._jobs: deque[State] = deque()
         self._closing = False
         self._fault: RowcastError | None = None
         self._quiet_until = 0.0  # a server that names a time means all of us
@@ -42,7 +46,7 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def add(self, job: JobState) -> None:
+    def add(self, job: State) -> None:
         with self.lock:
             if self._fault is not None:
                 raise self._fault
@@ -53,7 +57,7 @@ class Writer:
         """Makes the thread look again; call with `lock` held, after giving a job something to write."""
         self.lock.notify()
 
-    def drop(self, job: JobState, error: RowcastError) -> None:
+    def drop(self, job: State, error: RowcastError) -> None:
         """Gives ``job`` up; a request that is under way may still arrive."""
         with self.lock:
             job.close(error)
@@ -90,7 +94,7 @@ class Writer:
                     job.close(fault)
                 self._jobs.clear()
 
-    def _next(self) -> tuple[JobState, Write] | None:
+    def _next(self) -> tuple[State, Write] | None:
         """Waits for the next write that is due; None once closed."""
         with self.lock:
             while not self._closing:
@@ -104,7 +108,7 @@ class Writer:
                 self.lock.wait(None if due == float("inf") else max(0.0, due - now))
             return None
 
-    def _settle(self, job: JobState, write: Write, outcome: Outcome) -> None:
+    def _settle(self, job: State, write: Write, outcome: Outcome) -> None:
         with self.lock:
             now = self.clock()
             if isinstance(outcome, Unreachable) and outcome.retry_after:

@@ -47,7 +47,7 @@ create function rowcast.let_go(job_id uuid) returns void language sql set search
   update public.jobs j set lease_until = null where j.id = let_go.job_id;
 $$;
 
-create function public.claim_job(kinds text[], lease_seconds int default 60)
+create function public.claim_job(kinds text[], lease_seconds int default 60, job_id uuid default null)
 returns json language plpgsql security definer set search_path = '' set timezone = 'UTC' as $$
 declare job public.jobs; token uuid;
 begin
@@ -58,9 +58,11 @@ begin
   loop
     select * into job from public.jobs j
       where j.kind = any (kinds) and j.status in ('running', 'stalled') and j.lease_until < now()
+        and (claim_job.job_id is null or j.id = claim_job.job_id)
       order by j.lease_until limit 1 for update skip locked;
     if not found then
       select * into job from public.jobs j where j.kind = any (kinds) and j.status = 'queued'
+          and (claim_job.job_id is null or j.id = claim_job.job_id)
         order by j.priority desc, j.created_at, j.id limit 1 for update skip locked;
     end if;
     if not found then
@@ -76,13 +78,13 @@ begin
           heartbeat_at = now(), lease_until = now() + make_interval(secs => lease_seconds)
         where j.id = job.id returning * into job;
       insert into rowcast.claims as c (job_id, claim) values (job.id, gen_random_uuid())
-        on conflict (job_id) do update set claim = excluded.claim returning c.claim into token;
+        on conflict on constraint claims_pkey do update set claim = excluded.claim returning c.claim into token;
       return json_build_object('claim', token, 'job', to_json(job));
     end if;
   end loop;
 end $$;
-comment on function public.claim_job(text[], int) is
-  'Gives a worker the next job of these kinds for lease_seconds: one whose worker was lost, else the queued one of the highest priority, oldest first. {claim, job}, or null when there is none.';
+comment on function public.claim_job(text[], int, uuid) is
+  'Gives a worker the next job of these kinds, or the one with this id, for lease_seconds: one whose worker was lost, else the queued one of the highest priority, oldest first. {claim, job}, or null when there is none.';
 
 drop function public.job_heartbeat(uuid, int);
 create function public.job_heartbeat(job_id uuid, lease_seconds int default 60, claim uuid default null)
@@ -127,6 +129,17 @@ begin
 end $$;
 comment on function public.end_job(uuid, uuid, text, text) is
   'A worker gives its claimed job back: ended, or queued for another to go on with. {status}: what it is now; a job that was paused or ended meanwhile stays so, and lost says that the claim was.';
+
+create function rowcast.objects(name text, given jsonb) returns jsonb language plpgsql immutable set search_path = '' as $$
+begin
+  if jsonb_typeof(given) = 'string' then
+    given := given #>> '{}';  -- Supabase Lite sends a JSON argument as a string that holds it
+  end if;
+  if given is null or jsonb_typeof(given) <> 'array' then
+    raise exception '%: must be a JSON array of objects', name using errcode = 'invalid_parameter_value';
+  end if;
+  return given;
+end $$;
 
 -- A BOM's state and its events ----------------------------------------------------------------------------------------
 
@@ -230,7 +243,7 @@ comment on function rowcast.enrichment_follows() is
 create trigger enrichment_follows after insert or update of status on public.jobs
   for each row when (new.kind = 'bom_enrichment' and new.bom_id is not null) execute function rowcast.enrichment_follows();
 
-create function public.write_batch(job_id uuid, claim uuid, results jsonb default '[]', lease_seconds int default 60)
+create function public.write_batch(job_id uuid, claim uuid, results jsonb default '[]')
 returns json language plpgsql security definer set search_path = '' set timezone = 'UTC' as $$
 declare
   job public.jobs;
@@ -241,10 +254,7 @@ declare
   items json;
   pending boolean;
 begin
-  perform rowcast.check_lease(lease_seconds);
-  if results is null or jsonb_typeof(results) <> 'array' then
-    raise exception 'results: must be a JSON array of {id, status, enrichment_data, error_message}' using errcode = 'invalid_parameter_value';
-  end if;
+  results := rowcast.objects('results', results);
   select string_agg(distinct coalesce(r ->> 'status', 'NULL'), ', ') into wrong from jsonb_array_elements(results) r
     where coalesce(r ->> 'status', 'NULL') not in ('enriched', 'failed', 'not_found');
   if wrong is not null then
@@ -301,7 +311,7 @@ begin
       progress_stage = case when pending then 'enriching' else 'complete' end,
       progress_current = bom.enriched_items + bom.failed_items + bom.not_found_items, progress_total = bom.total_items,
       progress_message = format('Batch %s of %s', bom.current_batch, bom.total_batches),
-      heartbeat_at = now(), lease_until = now() + make_interval(secs => lease_seconds)
+      heartbeat_at = now(), lease_until = now() + (j.lease_until - j.heartbeat_at)  -- as long as it was claimed for
     where j.id = job.id returning * into job;
   if job.status <> 'running' then
     perform rowcast.let_go(job.id);
@@ -309,31 +319,36 @@ begin
   end if;
   return json_build_object('status', job.status, 'items', items, 'max_parallel', config.max_parallel);
 end $$;
-comment on function public.write_batch(uuid, uuid, jsonb, int) is
+comment on function public.write_batch(uuid, uuid, jsonb) is
   'Writes what became of a batch ([{id, status: enriched, failed or not_found, enrichment_data, error_message}]; none to begin with) and hands out the next: {status, items, max_parallel}. In one transaction: the line items, the BOM, one enrichment.progress event, the job; after the last item also their end. A status other than running (lost: another worker has the job now) ends the worker''s claim, and there are no items.';
 
 -- What people do ------------------------------------------------------------------------------------------------------
 
-create function public.create_bom(project_id uuid, filename text, items jsonb, source text default 'customer')
+create function public.create_bom(project_id uuid, filename text, items jsonb, source text default 'customer', bom_id uuid default null)
 returns json language plpgsql security definer set search_path = '' as $$
 declare bom public.boms;
 begin
-  if items is null or jsonb_typeof(items) <> 'array' or jsonb_array_length(items) = 0 then
-    raise exception 'items: must be a JSON array of at least one line' using errcode = 'invalid_parameter_value';
+  items := rowcast.objects('items', items);
+  if jsonb_array_length(items) = 0 then
+    raise exception 'items: must hold at least one line' using errcode = 'invalid_parameter_value';
   end if;
-  insert into public.boms (project_id, organization_id, filename, source, total_items)
-    select p.id, p.organization_id, create_bom.filename, create_bom.source, jsonb_array_length(items)
-    from public.projects p where p.id = create_bom.project_id returning * into bom;
-  if not found then
+  if not exists (select from public.projects p where p.id = create_bom.project_id) then
     raise exception 'there is no project %', coalesce(project_id::text, 'NULL') using errcode = 'PT404';
+  end if;
+  insert into public.boms (id, project_id, organization_id, filename, source, total_items)
+    select coalesce(create_bom.bom_id, gen_random_uuid()), p.id, p.organization_id, create_bom.filename, create_bom.source,
+      jsonb_array_length(items)
+    from public.projects p where p.id = create_bom.project_id on conflict do nothing returning * into bom;
+  if not found then  -- called again because its answer was lost
+    return (select json_build_object('bom_id', b.id, 'total_items', b.total_items) from public.boms b where b.id = create_bom.bom_id);
   end if;
   insert into public.bom_line_items (bom_id, project_id, line_number, reference, quantity, mpn, manufacturer, description)
     select bom.id, bom.project_id, r.line_number, r.reference, r.quantity, r.mpn, r.manufacturer, r.description
     from jsonb_to_recordset(items) as r (line_number int, reference text, quantity numeric, mpn text, manufacturer text, description text);
   return json_build_object('bom_id', bom.id, 'total_items', bom.total_items);
 end $$;
-comment on function public.create_bom(uuid, text, jsonb, text) is
-  'Adds a BOM with its lines ([{line_number, reference, quantity, mpn, manufacturer, description}]) whole or not at all: {bom_id, total_items}.';
+comment on function public.create_bom(uuid, text, jsonb, text, uuid) is
+  'Adds a BOM with its lines ([{line_number, reference, quantity, mpn, manufacturer, description}]) whole or not at all: {bom_id, total_items}. With a bom_id of the caller''s own it can be called again.';
 
 create function public.start_enrichment(bom_id uuid, priority int default 5, user_id uuid default null)
 returns json language plpgsql security definer set search_path = '' as $$
@@ -431,12 +446,12 @@ comment on function public.enrichment_history(uuid, timestamptz, uuid, int) is
 
 revoke all on all functions in schema rowcast from public;
 revoke all on function
-  public.claim_job(text[], int), public.job_heartbeat(uuid, int, uuid), public.end_job(uuid, uuid, text, text),
-  public.write_batch(uuid, uuid, jsonb, int), public.create_bom(uuid, text, jsonb, text), public.start_enrichment(uuid, int, uuid),
+  public.claim_job(text[], int, uuid), public.job_heartbeat(uuid, int, uuid), public.end_job(uuid, uuid, text, text),
+  public.write_batch(uuid, uuid, jsonb), public.create_bom(uuid, text, jsonb, text, uuid), public.start_enrichment(uuid, int, uuid),
   public.control_enrichment(uuid, text), public.enrichment_history(uuid, timestamptz, uuid, int)
 from public, anon, authenticated, service_role;
 grant execute on function
-  public.claim_job(text[], int), public.job_heartbeat(uuid, int, uuid), public.end_job(uuid, uuid, text, text),
-  public.write_batch(uuid, uuid, jsonb, int), public.create_bom(uuid, text, jsonb, text), public.start_enrichment(uuid, int, uuid),
+  public.claim_job(text[], int, uuid), public.job_heartbeat(uuid, int, uuid), public.end_job(uuid, uuid, text, text),
+  public.write_batch(uuid, uuid, jsonb), public.create_bom(uuid, text, jsonb, text, uuid), public.start_enrichment(uuid, int, uuid),
   public.control_enrichment(uuid, text), public.enrichment_history(uuid, timestamptz, uuid, int)
 to service_role;

@@ -51,6 +51,16 @@ def test_the_queue_gives_the_highest_priority_first_and_then_the_oldest(db: Conn
     assert claim(db, "another kind") is None
 
 
+def test_a_worker_may_want_one_job_and_no_other(db: Connection, project: UUID) -> None:
+    queue(db, project, priority=9)
+    mine = queue(db, project)
+    claim_mine = "select claim_job(kinds => array['k'], job_id => %s)"
+    assert one(db, claim_mine, mine)["job"]["id"] == str(mine)  # type: ignore[index]
+    assert one(db, claim_mine, mine) is None
+    expire(db)
+    assert one(db, claim_mine, mine)["job"]["attempt"] == 2  # type: ignore[index]
+
+
 def test_a_claim_runs_the_job_and_tells_what_it_is_asked_to_do(db: Connection, project: UUID) -> None:
     job = queue(db, project, payload='{"pages": 3}')
     held = claim(db, lease=90)

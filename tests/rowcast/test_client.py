@@ -1,3 +1,4 @@
+import asyncio
 import threading
 
 import pytest
@@ -53,6 +54,39 @@ def test_a_connection_is_used_once(connect):
         pass
     with pytest.raises(NotRunningError, match="a connection is used once"), connection:
         pass
+
+
+def test_a_call_is_made_until_it_is_answered(server, connect):
+    server.faults.extend([503, "drop", "drop after"])
+    with connect() as client:
+        assert client.call("job_heartbeat", job_id="nobody") is None
+    assert server.requests == 4
+
+
+async def test_a_call_that_is_refused_says_so(server, connect):
+    server.always["rpc/claim_job"] = (400, {"code": "22023", "message": "kinds: must name at least one kind of job"})
+    async with connect() as client:
+        with pytest.raises(rowcast.RequestError, match="kinds: must name"):
+            await client.claim("ingestion")
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_given_up(server, connect):
+    server.always["rpc/claim_job"] = 503
+    async with connect() as client:
+        waiting = asyncio.create_task(client.claim("ingestion"))
+        await asyncio.to_thread(server.wait, lambda: server.requests > 0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        del server.always["rpc/claim_job"]
+        assert await client.call("job_heartbeat", job_id="nobody") is None
+    assert [path for _, path, _ in server.writes] == ["rpc/job_heartbeat"]
+
+
+def test_a_kind_without_a_name_is_refused_before_any_request(server, connect):
+    with connect() as client, pytest.raises(ValueError, match="kind must not be empty"):
+        client.claim(" ")
+    assert server.requests == 0
 
 
 def test_a_job_left_open_is_given_up_with_its_connection(connect):

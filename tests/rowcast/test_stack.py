@@ -208,6 +208,81 @@ def test_sources_and_proposals_as_rows(connect, project, database_connection):
     ]
 
 
+@pytest.fixture
+def queued(database_connection, project):
+    """Queues a job of a kind of its own, that no other test's worker takes; gives that kind and the job's id."""
+
+    def queue(**columns) -> tuple[str, UUID]:
+        kind = f"kind-{uuid4()}"
+        columns = {"project_id": project, "kind": kind, "title": "Queued", **columns}
+        sql = f"insert into jobs ({', '.join(columns)}) values ({', '.join(['%s'] * len(columns))}) returning id"
+        return kind, database_connection.execute(sql, list(columns.values())).fetchone()["id"]
+
+    return queue
+
+
+async def test_a_claimed_job_runs_and_ends_like_any_other(connect, queued, row):
+    kind, job_id = queued(payload='{"pages": 3}')
+    async with connect(interval=0) as client:
+        job = await client.claim("another kind", kind)
+        assert await client.claim(kind) is None
+        async with job:
+            assert (job.id, job.row["payload"], row(job_id)["status"]) == (job_id, {"pages": 3}, "running")
+            async for _ in job.track(range(3), stage="printing"):
+                pass
+            await job.propose("A page", confidence=1)
+    ended = row(job_id)
+    assert (ended["status"], ended["progress_stage"], ended["progress_current"], ended["progress_total"]) == (
+        "completed", "complete", 3, 3,
+    )  # fmt: skip
+
+
+def test_so_it_does_in_plain_code_and_one_that_fails_says_why(connect, queued, row):
+    kind, job_id = queued()
+    with connect() as client, pytest.raises(OSError, match="out of paper"), client.claim(kind) as job:
+        job.stage("printing")
+        raise OSError("out of paper")
+    assert (row(job_id)["status"], row(job_id)["error_message"]) == ("failed", "OSError: out of paper")
+
+
+async def test_a_worker_that_is_stopped_gives_its_job_back(connect, queued, row):
+    kind, job_id = queued()
+
+    async def work():
+        async with await client.claim(kind):
+            working.set()
+            await asyncio.Event().wait()
+
+    working = asyncio.Event()
+    async with connect() as client:
+        task = asyncio.create_task(work())
+        await working.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (row(job_id)["status"], row(job_id)["attempt"]) == ("queued", 1)
+        assert (await client.claim(kind)).id == job_id
+
+
+async def test_a_worker_that_lost_its_job_hears_of_it_and_ends_nothing(connect, queued, row, database_connection):
+    kind, job_id = queued()
+    async with connect(lease=3) as client:
+        async with await client.claim(kind) as job:
+            new = None
+            while new is None:  # as if this worker had been silent for too long; a heartbeat may still come between
+                expire = "update jobs set lease_until = now() - interval '1 s' where id = %s"
+                database_connection.execute(expire, [job_id])
+                new = await client.claim(kind)
+            while not job.lost:
+                await asyncio.sleep(0.05)
+            with pytest.raises(rowcast.JobLost):
+                await anext(job.track(range(3)))
+        assert (row(job_id)["status"], row(job_id)["attempt"]) == ("running", 2)
+        async with new:
+            pass
+    assert row(job_id)["status"] == "completed"
+
+
 async def test_postgresql_stopped_and_started_again_loses_nothing(scratch):
     """On a PostgreSQL and a REST of its own, which may be stopped."""
 

@@ -12,9 +12,9 @@ REFUSED = Refused(RequestError("no", status=409))
 LOST = Unreachable("ConnectError")
 
 
-def make_state(lease=60, interval=0.5, chance=lambda: 1.0):
+def make_state(lease=60, interval=0.5, chance=lambda: 1.0, claim=None):
     job_id = uuid4()
-    return JobState(job_id, {"id": str(job_id)}, interval=interval, lease=lease, chance=chance)
+    return JobState(job_id, {"id": str(job_id)}, interval=interval, lease=lease, chance=chance, claim=claim)
 
 
 def started_state(**options):
@@ -402,3 +402,30 @@ def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end
     assert list(database)[1:] == expected
     assert row["status"] == "completed"
     assert row["progress_current"] == current
+
+
+def test_a_claimed_job_has_its_row_and_names_its_claim():
+    job = make_state(claim=uuid4())
+    assert job.begun.done()
+    heartbeat = job.take(0)
+    assert heartbeat.path == "rpc/job_heartbeat"
+    assert json.loads(heartbeat.body)["claim"] == str(job.claim)
+    job.settle(heartbeat, Delivered({"status": "running", "cancel_requested": False}), 0)
+    assert not job.lost
+    advance(job, 3)
+    job.put(proposal())
+    job.finish("queued", None, 30)
+    progress, rows, end = [deliver(job, 1) for _ in range(3)]
+    assert json.loads(progress.body)["progress_current"] == 3
+    assert rows.path == "proposed_nodes"
+    assert end.path == "rpc/end_job"
+    told = {"job_id": str(job.job_id), "claim": str(job.claim), "status": "queued", "error_message": None}
+    assert json.loads(end.body) == told
+    assert job.closed
+    assert job.end.done.result() is None
+
+
+def test_a_claim_that_is_lost_is_heard_of_with_the_next_heartbeat():
+    job = make_state(claim=uuid4())
+    job.settle(job.take(0), Delivered({"status": "lost", "cancel_requested": False}), 0)
+    assert job.lost
