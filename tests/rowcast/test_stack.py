@@ -239,8 +239,7 @@ async def test_a_claimed_job_runs_and_ends_like_any_other(connect, queued, row):
 
 def test_so_it_does_in_plain_code_and_one_that_fails_says_why(connect, queued, row):
     kind, job_id = queued()
-    with connect() as client, pytest.raises(OSError, match="out of paper"), client.claim(kind) as job:
-        job.stage("printing")
+    with connect() as client, pytest.raises(OSError, match="out of paper"), client.claim(kind):
         raise OSError("out of paper")
     assert (row(job_id)["status"], row(job_id)["error_message"]) == ("failed", "OSError: out of paper")
 
