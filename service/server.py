@@ -67,7 +67,7 @@ def configuration(file: Path | None, bind: str | None, stuck_seconds: float) -> 
 
 
 def main(app: Quart, config: Config) -> None:
-    """:func:`run` on uvloop, where there is one: it takes 10 KiB less for each connection than asyncio's own event loop.
+    """:func:`run` on uvloop where there is one, which takes 10 KiB less for each connection than asyncio's own loop.
 
     Raises :class:`ServerError` when an address can't be bound.
     """

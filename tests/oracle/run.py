@@ -32,7 +32,7 @@ POLLERS = 4
 WRITERS = 4
 CALM_SECONDS = 90.0
 """How long viewers may take to catch up once nothing goes wrong any more."""
-AUDIT_SECONDS = 0.5
+AUDIT_SECONDS = 0.1
 AUDITED = 400
 """Changes before a viewer's id that an audit goes through."""
 

@@ -23,6 +23,8 @@ from tests.oracle.wire import Answer, Event, Malformed
 
 SILENCE_SECONDS = 15.0
 """Far beyond the keepalive: a connection that is silent for so long is given up, as our own client does."""
+CUTS = (700, 1_000, 1_500, 2_500, 5_000, 10_000, 30_000, 1 << 40, 1 << 40, 1 << 40, 1 << 40, 1 << 40)
+"""Bytes after which a viewer cuts its connection, mostly in mid-frame, and early: while it is told what it missed."""
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 MAY_REFUSE = {429, 503}
 """Answers that ask a page to come back; any other but 200 would send it away for good."""
@@ -126,7 +128,7 @@ class Viewer(Page):
                 await loop.sock_connect(connection, ("127.0.0.1", service.port))
                 await loop.sock_sendall(connection, self._request(service))
             until = loop.time() + self._random.expovariate(1 / 6)
-            left = self._random.choice((400, 3_000, 30_000, 1 << 30, 1 << 30, 1 << 30))  # bytes: a cut in mid-frame
+            left = self._random.choice(CUTS)
             while self.is_calm or (loop.time() < until and left > 0):
                 async with asyncio.timeout(SILENCE_SECONDS):
                     size = 65536 if self.is_calm else min(left, self._random.choice((500, 5_000, 65_536)))
