@@ -25,7 +25,7 @@ class Written:
 
 
 class Writer(Protocol):
-    """How a page wants to be told. Equal writers write the same bytes."""
+    """How pages want to be told. Equal writers write the same bytes."""
 
     def __hash__(self) -> int: ...
     def write(self, told: Sequence[Told]) -> Written: ...

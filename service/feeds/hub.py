@@ -1,25 +1,24 @@
 """Who hears what: one topic for each followed key, and the viewers of each.
 
 Publishing and attaching are synchronous, so nothing falls between reading where a viewer stands and registering it:
-from :meth:`Topic.attach` on, every change newer than its cursor reaches its outbox, and what lies before is read with
-:meth:`Hub.history` (the ring, else the database, one query for all who wait for the same).
+from :meth:`Topic.attach` on, every change newer than its cursor reaches it, and what lies before is read apart
+(``past``).
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from service.changes.change import Change, FeedKey
-from service.changes.listener import Log
 from service.changes.log import Snapshot
 from service.events.endings import Ending
 from service.events.model import Feed, Live, Reset
 from service.feeds.batch import Batch
 from service.feeds.delivery import Delivery
 from service.feeds.outbox import Outbox
+from service.feeds.past import History, Past, SnapshotLog
 from service.feeds.ring import Ring
 from service.feeds.viewer import Viewer
 from service.metrics import Metrics
@@ -27,7 +26,6 @@ from service.tasks import share
 
 logger = logging.getLogger(__name__)
 
-REPLAY_LIMIT = 5000
 TICK_SECONDS = 0.02
 TICK_LIMIT_SECONDS = 0.1
 TICK_PER_VIEWER_SECONDS = 100e-6
@@ -50,30 +48,19 @@ class Listener(Protocol):
     def is_live(self) -> bool: ...
 
 
-class SnapshotLog(Log, Protocol):
-    async def snapshot(self, function: str, argument: str, key: str) -> Snapshot: ...
-
-
-@dataclass(frozen=True)
-class History:
-    """All of a key's deliveries in the range (cursor, head]."""
-
-    cursor: int
-    head: int
-    deliveries: Sequence[Delivery]
-
-
 class Topic:
     """One followed key. ``feed`` says what its changes mean."""
 
-    def __init__(self, key: FeedKey, feed: Feed, head: int, outbox_bytes: int, metrics: Metrics) -> None:
+    def __init__(
+        self, key: FeedKey, feed: Feed, head: int, log: SnapshotLog, outbox_bytes: int, metrics: Metrics
+    ) -> None:
         self.key = key
         self.feed = feed
         self.ring = Ring(head)
+        self.past = Past(log, key, feed, self.ring, self.deliver, metrics)
         self.live = False
         self.viewers: set[Viewer] = set()
         self.linger: asyncio.TimerHandle | None = None
-        self.loading: list[tuple[int, asyncio.Task[History | None]]] = []
         self._outbox_bytes = outbox_bytes
         self._metrics = metrics
         self._told = head  # viewers have been offered all up to here
@@ -138,6 +125,7 @@ class Topic:
     def restart(self, head: int, reason: str) -> None:
         """What was before ``head`` can't be told: every viewer is reset."""
         self.ring.restart(head)
+        self.past.restart()
         self._forget_pending(head)
         for viewer in self.viewers:
             viewer.tell_reset(Reset(reason=reason))
@@ -194,13 +182,17 @@ class Hub:
         try:
             assert self._listener is not None, "bind() comes first"  # noqa: S101 - the composition root does
             head = await self._listener.follow(key)
-            topic = self._topics[key] = Topic(key, self.feeds[key.feed], head, self._outbox_bytes, self.metrics)
+            topic = self._topics[key] = self._apart(key, head)
             topic.live = self._listener.is_key_live(key)
             self._linger(topic, CLAIM_SECONDS)  # whoever asked may be gone by now
             await self._listener.wait_live(key, patience)
             return topic
         finally:
             del self._opening[key]
+
+    def _apart(self, key: FeedKey, head: int) -> Topic:
+        """A topic that nobody knows of yet."""
+        return Topic(key, self.feeds[key.feed], head, self._log, self._outbox_bytes, self.metrics)
 
     def attach(self, topic: Topic, cursor: int | None) -> Viewer:
         """Registers a viewer; whoever calls it calls :meth:`detach` in the end."""
@@ -253,69 +245,6 @@ class Hub:
         if (topic := self._topics.get(key)) is not None:
             topic.restart(head, reason)
 
-    # What is read
-
-    async def history(self, topic: Topic, cursor: int, upto: int) -> History | None:
-        """Everything of the key after ``cursor``, at least up to ``upto``; None when a reset is due instead.
-
-        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
-        """
-        history = await self._read(topic, cursor)
-        # a reading that began for someone else may end before what this one has missed
-        while history is not None and history.head < upto:
-            rest = await self._read(topic, history.head)
-            if rest is None or rest.head <= history.head:
-                return None  # the database is behind what was told: it is another one, or went back in time
-            history = History(cursor, rest.head, [*history.deliveries, *rest.deliveries])
-        return history
-
-    async def _read(self, topic: Topic, cursor: int) -> History | None:
-        recent = topic.ring.since(cursor)
-        if recent is not None:
-            self.metrics.replays.labels("ring").inc()
-            return History(cursor, topic.ring.head, recent)
-        for start, loading in topic.loading:
-            if start <= cursor:
-                history = await asyncio.shield(loading)
-                # a cursor that is ahead of that reading is the database's to judge
-                if history is not None and cursor <= history.head:
-                    self.metrics.replays.labels("shared").inc()
-                    later = [item for item in history.deliveries if item.change.revision > cursor]
-                    return History(cursor, history.head, later)
-                break
-        self.metrics.replays.labels("database").inc()
-        return await self._load_once(topic, cursor)
-
-    async def _load_once(self, topic: Topic, cursor: int) -> History | None:
-        task = share(self._load(topic, cursor))
-        entry = (cursor, task)
-        topic.loading.append(entry)
-        task.add_done_callback(lambda _: topic.loading.remove(entry))
-        return await asyncio.shield(task)
-
-    async def _load(self, topic: Topic, cursor: int) -> History | None:
-        ring_floor = topic.ring.floor
-        changes: list[Change] = []
-        at = cursor
-        while True:
-            page = await self._log.since(topic.key, at)
-            if page.reset:
-                return None
-            changes.extend(page.changes)
-            if len(changes) > REPLAY_LIMIT:
-                return None
-            if not page.more:
-                break
-            at = changes[-1].revision
-        deliveries = [topic.deliver(change) for change in changes]
-        if topic.ring.floor == ring_floor <= page.head:
-            topic.ring.extend_back(cursor, [item for item in deliveries if item.change.revision <= ring_floor])
-        return History(cursor, page.head, deliveries)
-
-    async def snapshot(self, topic_feed: Feed, key: FeedKey) -> Snapshot:
-        query = topic_feed.snapshot_query
-        return await self._log.snapshot(query.function, query.argument, key.key)
-
     # For those who poll
 
     def is_live(self, key: FeedKey) -> bool:
@@ -328,8 +257,16 @@ class Hub:
         return (await self._log.heads(key.feed, [key.key]))[key.key]
 
     async def read_since(self, key: FeedKey, cursor: int) -> History | None:
-        """As :meth:`history`, up to the database's head at the time of the call."""
-        return await self._load(Topic(key, self.feeds[key.feed], cursor, self._outbox_bytes, self.metrics), cursor)
+        """All after ``cursor`` up to the database's head at the time of the call; None when a reset is due instead.
+
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
+        """
+        return await self._apart(key, cursor).past.read_all(cursor)
+
+    async def snapshot(self, key: FeedKey) -> Snapshot:
+        """The key's rows. Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`."""
+        query = self.feeds[key.feed].snapshot_query
+        return await self._log.snapshot(query.function, query.argument, key.key)
 
     # The end
 

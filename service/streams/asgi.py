@@ -69,6 +69,9 @@ class StreamMiddleware:
 
         await self._app(scope, receive_noting, send_but_the_end)
         chunks = scope.pop(CHUNKS, None)
+        if streams:  # the server keeps the scope until the stream ends: a token and cookies, for hours
+            scope["headers"] = []
+            scope["query_string"] = b""
         return (chunks if streams else None), gone
 
 

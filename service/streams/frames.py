@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from service.events.wire import Encoded
 from service.feeds.batch import Written
@@ -30,9 +31,9 @@ def retry(milliseconds: int) -> bytes:
     return b"retry: %d\n\n" % milliseconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class EventWriter:
-    """How a page wants its events: ``named`` or not, and of these ``types`` only, None for all."""
+    """How pages want their events: ``named`` or not, and of these ``types`` only, None for all."""
 
     named: bool
     types: frozenset[str] | None
@@ -63,3 +64,9 @@ class EventWriter:
         if frames:
             chunks.append(b"".join(frames))
         return Written(tuple(chunks), messages, passed_over)
+
+
+@lru_cache(256)
+def event_writer(named: bool, types: frozenset[str] | None) -> EventWriter:
+    """The writer of all who want their events so; a writer is known by its identity, which costs nothing to compare."""
+    return EventWriter(named, types)

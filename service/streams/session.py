@@ -14,24 +14,26 @@ from dataclasses import dataclass
 
 from service.backoff import delays
 from service.changes.change import FeedKey
-from service.changes.log import Snapshot
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
 from service.events.model import Error, Message, Reset
-from service.events.wire import encode, snapshot_parts
+from service.events.wire import encode
 from service.feeds.batch import Written
 from service.feeds.hub import Hub, Topic
 from service.feeds.outbox import merge_range
+from service.feeds.past import State
 from service.feeds.viewer import Viewer
 from service.logs import fields
 from service.streams import frames
 
+REPLAY_PIECE = 256
+"""So many deliveries of a replay are written at once; the rest waits, shared by all, until the page has taken them."""
 RETRY_MILLISECONDS = (1000, 3000)
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a page asks for. ``cursor`` is where it was; ``types`` are the only ones it wants, None for all.
 
@@ -62,7 +64,7 @@ class Session:
         self._deliveries = 0  # messages written
         self._count_deliveries = hub.metrics.deliveries.labels(key.feed).inc
         self._error: Exception | None = None  # what it could not bear
-        self._writer = frames.EventWriter(request.named, request.types)
+        self._writer = frames.event_writer(request.named, request.types)
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -80,7 +82,7 @@ class Session:
             yield self._opening(topic, viewer)
             async for chunk in self._missed(topic, viewer):
                 yield chunk
-            async for chunk in self._live(viewer):
+            async for chunk in self._live(topic, viewer):
                 yield chunk
         except Exception as error:  # noqa: BLE001 - a page is told that its stream ends, whatever ends it
             viewer.end(Ending.ERROR)
@@ -124,18 +126,20 @@ class Session:
         """What the page asks for before the present: a replay from its cursor, a snapshot, or nothing."""
         cursor = self._request.cursor
         if cursor is not None:
-            history = await self._hub.history(topic, cursor, topic.ring.head)
+            history = await topic.past.history(cursor, topic.ring.head)
             if history is None:
                 viewer.tell_reset(Reset(reason="the cursor is too old, or not from this database"))
                 return
             viewer.outbox.skip_to(history.head)
-            for chunk in self._told(self._writer.write(merge_range(history.deliveries))):
-                yield chunk
+            missed = merge_range(history.deliveries)
+            for start in range(0, len(missed), REPLAY_PIECE):
+                for chunk in self._told(self._writer.write(missed[start : start + REPLAY_PIECE])):
+                    yield chunk
         elif self._request.snapshot:
-            for chunk in self._snapshot(viewer, await self._hub.snapshot(self._feed, self._key)):
+            for chunk in self._snapshot(viewer, await topic.past.state()):
                 yield chunk
 
-    async def _live(self, viewer: Viewer) -> AsyncIterator[bytes]:
+    async def _live(self, topic: Topic, viewer: Viewer) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         started = loop.time()
         expires = started + self._request.expires_at - time.time()
@@ -150,12 +154,12 @@ class Session:
                 snapshot_due, waits = now, delays(self._random)
             elif now >= snapshot_due:
                 try:
-                    snapshot = await self._hub.snapshot(self._feed, self._key)
+                    state = await topic.past.state()
                 except DatabaseUnavailable:
                     snapshot_due = loop.time() + next(waits)
                     continue
                 snapshot_due = math.inf
-                for chunk in self._snapshot(viewer, snapshot):
+                for chunk in self._snapshot(viewer, state):
                     yield chunk
             elif viewer.live is not None:
                 live, viewer.live = viewer.live, None
@@ -197,12 +201,12 @@ class Session:
         taken = viewer.outbox.take(frames.WRITE_BYTES)
         return self._writer.write(taken), taken[-1][0].committed_at
 
-    def _snapshot(self, viewer: Viewer, snapshot: Snapshot) -> Iterable[bytes]:
-        viewer.outbox.skip_to(snapshot.head)
+    def _snapshot(self, viewer: Viewer, state: State) -> Iterable[bytes]:
+        viewer.outbox.skip_to(state.head)
         self._passed_over = None  # the snapshot's id is newer
-        parts = snapshot_parts(snapshot.head, self._feed.snapshot(snapshot.rows))
-        for number, part in enumerate(parts, start=1):
-            yield self._writer.frame(part, snapshot.head if number == len(parts) else None)
+        last = state.parts[-1]
+        for part in state.parts:
+            yield self._writer.frame(part, state.head if part is last else None)
 
     def _told(self, written: Written) -> Iterable[bytes]:
         self._passed_over = written.passed_over if written.messages else written.passed_over or self._passed_over

@@ -48,7 +48,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
 async def _state(hub: Hub, key: FeedKey) -> tuple[int, bytes]:
     """The snapshot's revision and its lists, as JSON members."""
     feed = hub.feeds[key.feed]
-    read = await hub.snapshot(feed, key)
+    read = await hub.snapshot(key)
     lists = feed.snapshot(read.rows)
     members = [b'"%s":[%s]' % (name.encode(), b",".join(map(encode_model, rows))) for name, rows in lists.items()]
     return read.head, b",".join(members)
@@ -59,7 +59,7 @@ async def _events(hub: Hub, key: FeedKey, since: int) -> tuple[int, bytes]:
     feed = hub.feeds[key.feed]
     history = await hub.read_since(key, since)
     if history is None:
-        read = await hub.snapshot(feed, key)
+        read = await hub.snapshot(key)
         reset = encode(Reset(reason="the cursor is too old, or not from this database"))
         events = [reset.data, *(part.data for part in snapshot_parts(read.head, feed.snapshot(read.rows)))]
         return read.head, b'"reset":true,"events":[%s]' % b",".join(events)

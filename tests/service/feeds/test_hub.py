@@ -67,7 +67,7 @@ class Bench:
         return told(one for one, _ in viewer.outbox.take())
 
     async def history(self, topic: Topic, cursor: int) -> list[int] | None:
-        history = await self.hub.history(topic, cursor, topic.ring.head)
+        history = await topic.past.history(cursor, topic.ring.head)
         return None if history is None else [item.change.revision for item in history.deliveries]
 
 
@@ -194,58 +194,6 @@ async def test_more_than_is_worth_holding_back_is_told_before_the_tick_ends(
     assert not topic._pending
 
 
-async def test_a_recent_cursor_is_answered_without_the_database(bench: Bench) -> None:
-    topic = await bench.hub.topic(KEY)
-    bench.commit(101, 102, 103)
-    bench.log.calls.clear()
-    assert await bench.history(topic, 101) == [102, 103]
-    assert bench.log.calls == []
-
-
-async def test_an_older_cursor_is_answered_by_the_database_and_remembered(bench: Bench) -> None:
-    bench.elsewhere(101, 102, 103, 104, 105)
-    topic = await bench.hub.topic(KEY)
-    bench.commit(106)
-    assert await bench.history(topic, 101) == [102, 103, 104, 105, 106]
-    bench.log.calls.clear()
-    assert await bench.history(topic, 102) == [103, 104, 105, 106]
-    assert bench.log.calls == []
-
-
-async def test_all_who_wait_for_the_past_share_one_reading(bench: Bench) -> None:
-    bench.elsewhere(101, 102, 103)
-    topic = await bench.hub.topic(KEY)
-    bench.log.calls.clear()
-    answers = await asyncio.gather(*(bench.history(topic, cursor) for cursor in (100, 101, 102, 100)))
-    assert answers == [[101, 102, 103], [102, 103], [103], [101, 102, 103]]
-    assert bench.log.calls == ["since 100"]
-
-
-async def test_a_shared_reading_that_began_before_a_viewer_came_is_completed_for_it(bench: Bench) -> None:
-    bench.elsewhere(101, 102)
-    topic = await bench.hub.topic(KEY)
-    bench.log.gate = asyncio.Event()
-    early = asyncio.ensure_future(bench.history(topic, 100))
-    await until(lambda: "since 100" in bench.log.calls)  # it sees up to 102
-    bench.commit(103)
-    late = asyncio.ensure_future(bench.history(topic, 101))
-    await asyncio.sleep(0)
-    bench.log.gate.set()
-    assert await early == [101, 102]
-    assert await late == [102, 103]
-
-
-async def test_one_who_leaves_during_a_shared_reading_does_not_take_it_from_the_others(bench: Bench) -> None:
-    bench.elsewhere(101)
-    topic = await bench.hub.topic(KEY)
-    bench.log.gate = asyncio.Event()
-    first, second = (asyncio.ensure_future(bench.history(topic, 100)) for _ in range(2))
-    await until(lambda: "since 100" in bench.log.calls)
-    first.cancel()
-    bench.log.gate.set()
-    assert await second == [101]
-
-
 async def test_a_cursor_ahead_of_this_process_is_the_databases_to_judge(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
     bench.elsewhere(101, 102)  # told to another process already
@@ -254,40 +202,6 @@ async def test_a_cursor_ahead_of_this_process_is_the_databases_to_judge(bench: B
     for change in bench.log.changes:
         bench.hub.changes(KEY, [change])
     assert await bench.heard(viewer) == ["new r102=102"]
-
-
-async def test_a_cursor_too_old_or_of_another_database_means_a_reset(bench: Bench) -> None:
-    topic = await bench.hub.topic(KEY)
-    assert await bench.history(topic, START - 1) is None
-    assert await bench.history(topic, START + 1) is None
-
-
-async def test_a_database_behind_what_was_told_means_a_reset(bench: Bench) -> None:
-    bench.elsewhere(101)
-    topic = await bench.hub.topic(KEY)
-    bench.commit(102)
-    bench.log.changes.pop()  # it went back in time
-    topic.ring.floor = 102  # and the ring can't help
-    history = await bench.hub.history(topic, 100, upto=102)
-    assert history is None
-
-
-async def test_a_replay_over_the_limit_means_a_reset(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "REPLAY_LIMIT", 4)
-    bench.elsewhere(101, 102, 103, 104, 105)
-    topic = await bench.hub.topic(KEY)
-    assert await bench.history(topic, 101) == [102, 103, 104, 105]
-    assert await bench.history(topic, 100) is None
-
-
-async def test_a_failing_replay_fails_for_those_who_wait_and_not_for_the_next(bench: Bench) -> None:
-    bench.elsewhere(101)
-    topic = await bench.hub.topic(KEY)
-    bench.log.fail = DatabaseUnavailable("down")
-    with pytest.raises(DatabaseUnavailable):
-        await bench.history(topic, 100)
-    bench.log.fail = None
-    assert await bench.history(topic, 100) == [101]
 
 
 async def test_news_of_the_upstream_reach_every_viewer_once(bench: Bench) -> None:

@@ -137,6 +137,17 @@ async def test_a_client_that_leaves_just_when_it_is_answered_is_not_waited_for(s
     assert client.body == []
 
 
+async def test_a_request_s_token_is_not_kept_with_its_stream(stage: Stage) -> None:
+    client = Client(stage.app)
+    client.scope["query_string"] = b"token=secret"
+    client.scope["headers"].append((b"authorization", b"Bearer secret"))
+    stage.chunks.put_nowait(b"a")
+    await until(lambda: b"a" in client.body)
+    assert "secret" not in repr(client.scope)
+    stage.chunks.put_nowait(None)
+    await client.task
+
+
 async def test_who_asks_for_the_head_alone_gets_it_and_no_stream(stage: Stage) -> None:
     client = Client(stage.app, "HEAD")
     await client.task

@@ -1,0 +1,157 @@
+"""What one key's viewers ask of the past: the ring answers, else the database, one query for all who wait for the same.
+
+A thousand pages that come back at once after a restart are a few queries, and as many snapshots as one page would need.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.changes.change import Change, FeedKey
+from service.changes.listener import Log
+from service.changes.log import Snapshot
+from service.events.model import Feed
+from service.events.wire import Encoded, snapshot_parts
+from service.feeds.delivery import Delivery
+from service.feeds.ring import Ring
+from service.metrics import Metrics
+from service.tasks import share
+
+REPLAY_LIMIT = 5000
+
+
+class SnapshotLog(Log, Protocol):
+    async def snapshot(self, function: str, argument: str, key: str) -> Snapshot: ...
+
+
+@dataclass(frozen=True)
+class History:
+    """All of a key's deliveries in the range (cursor, head]."""
+
+    cursor: int
+    head: int
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True)
+class State:
+    """A key's rows as they were at the revision ``head``, as messages."""
+
+    head: int
+    parts: Sequence[Encoded]
+
+
+class Past:
+    """``ring`` is filled with what is read; ``deliver`` translates a change."""
+
+    def __init__(
+        self,
+        log: SnapshotLog,
+        key: FeedKey,
+        feed: Feed,
+        ring: Ring,
+        deliver: Callable[[Change], Delivery],
+        metrics: Metrics,
+    ) -> None:
+        self._log = log
+        self._key = key
+        self._feed = feed
+        self._ring = ring
+        self._deliver = deliver
+        self._replays = metrics.replays
+        self._reading: list[tuple[int, asyncio.Task[History | None]]] = []
+        self._too_old = -1  # a cursor known to be: the log only grows at one end and is pruned at the other
+        self._reading_state: asyncio.Task[State] | None = None
+
+    def restart(self) -> None:
+        """Forgets what is known of a database that may be another one now."""
+        self._too_old = -1
+
+    async def history(self, cursor: int, upto: int) -> History | None:
+        """Everything of the key after ``cursor``, at least up to ``upto``; None when a reset is due instead.
+
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
+        """
+        history = await self._read(cursor)
+        # a reading that began for someone else may end before what this one has missed
+        while history is not None and history.head < upto:
+            rest = await self._read(history.head)
+            if rest is None or rest.head <= history.head:
+                return None  # the database is behind what was told: it is another one, or went back in time
+            history = History(cursor, rest.head, [*history.deliveries, *rest.deliveries])
+        return history
+
+    async def _read(self, cursor: int) -> History | None:
+        while True:
+            recent = self._ring.since(cursor)
+            if recent is not None:
+                self._replays.labels("ring").inc()
+                return History(cursor, self._ring.head, recent)
+            if cursor <= self._too_old:
+                self._replays.labels("shared").inc()
+                return None
+            start, reading = next((entry for entry in self._reading if entry[0] <= cursor), (cursor, None))
+            if reading is None:
+                self._replays.labels("database").inc()
+                return await self._read_once(cursor)
+            history = await asyncio.shield(reading)
+            if start == cursor or (history is not None and cursor <= history.head):
+                self._replays.labels("shared").inc()
+                return history and History(cursor, history.head, _after(cursor, history.deliveries))
+            # too old a start says nothing of this cursor, and one ahead of that reading is the database's to judge
+
+    async def _read_once(self, cursor: int) -> History | None:
+        task = share(self.read_all(cursor))
+        entry = (cursor, task)
+        self._reading.append(entry)
+        task.add_done_callback(lambda _: self._reading.remove(entry))
+        return await asyncio.shield(task)
+
+    async def read_all(self, cursor: int) -> History | None:
+        """Everything after ``cursor`` that the database has; None when a reset is due. Raises as :meth:`history`."""
+        ring_floor = self._ring.floor
+        changes: list[Change] = []
+        at = cursor
+        while True:
+            page = await self._log.since(self._key, at)
+            changes.extend(page.changes)
+            if page.reset or len(changes) > REPLAY_LIMIT:
+                if cursor < page.head:
+                    self._too_old = max(self._too_old, cursor)
+                return None
+            if not page.more:
+                break
+            at = changes[-1].revision
+        deliveries = [self._deliver(change) for change in changes]
+        if self._ring.floor == ring_floor <= page.head:
+            self._ring.extend_back(cursor, [item for item in deliveries if item.change.revision <= ring_floor])
+        return History(cursor, page.head, deliveries)
+
+    async def state(self) -> State:
+        """The key's rows, as new as all that was published when it was asked for.
+
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
+        """
+        published = self._ring.head
+        if self._reading_state is not None:
+            state = await asyncio.shield(self._reading_state)
+            if state.head >= published:
+                return state
+        # one that has begun since then will do, whatever its head: the database is what it is
+        if self._reading_state is None:
+            self._reading_state = share(self._read_state())
+            self._reading_state.add_done_callback(self._forget_state)
+        return await asyncio.shield(self._reading_state)
+
+    def _forget_state(self, _: object) -> None:
+        self._reading_state = None
+
+    async def _read_state(self) -> State:
+        query = self._feed.snapshot_query
+        read = await self._log.snapshot(query.function, query.argument, self._key.key)
+        return State(read.head, snapshot_parts(read.head, self._feed.snapshot(read.rows)))
+
+
+def _after(cursor: int, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+    return [delivery for delivery in deliveries if delivery.change.revision > cursor]

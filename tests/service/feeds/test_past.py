@@ -1,0 +1,194 @@
+"""What viewers ask of the past: answered from the ring, or by one query for all who wait for the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.errors import DatabaseUnavailable
+from service.feeds import past
+from service.feeds.past import State
+from tests.service.fakes import KEY, until
+from tests.service.feeds.test_hub import START, Bench
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    yield bench
+    await bench.hub.close()
+
+
+async def test_a_recent_cursor_is_answered_without_the_database(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.commit(101, 102, 103)
+    bench.log.calls.clear()
+    assert await bench.history(topic, 101) == [102, 103]
+    assert bench.log.calls == []
+
+
+async def test_an_older_cursor_is_answered_by_the_database_and_remembered(bench: Bench) -> None:
+    bench.elsewhere(101, 102, 103, 104, 105)
+    topic = await bench.hub.topic(KEY)
+    bench.commit(106)
+    assert await bench.history(topic, 101) == [102, 103, 104, 105, 106]
+    bench.log.calls.clear()
+    assert await bench.history(topic, 102) == [103, 104, 105, 106]
+    assert bench.log.calls == []
+
+
+async def test_all_who_wait_for_the_past_share_one_reading(bench: Bench) -> None:
+    bench.elsewhere(101, 102, 103)
+    topic = await bench.hub.topic(KEY)
+    bench.log.calls.clear()
+    answers = await asyncio.gather(*(bench.history(topic, cursor) for cursor in (100, 101, 102, 100)))
+    assert answers == [[101, 102, 103], [102, 103], [103], [101, 102, 103]]
+    assert bench.log.calls == ["since 100"]
+
+
+async def test_a_shared_reading_that_began_before_a_viewer_came_is_completed_for_it(bench: Bench) -> None:
+    bench.elsewhere(101, 102)
+    topic = await bench.hub.topic(KEY)
+    bench.log.gate = asyncio.Event()
+    early = asyncio.ensure_future(bench.history(topic, 100))
+    await until(lambda: "since 100" in bench.log.calls)  # it sees up to 102
+    bench.commit(103)
+    late = asyncio.ensure_future(bench.history(topic, 101))
+    await asyncio.sleep(0)
+    bench.log.gate.set()
+    assert await early == [101, 102]
+    assert await late == [102, 103]
+
+
+async def test_one_who_leaves_during_a_shared_reading_does_not_take_it_from_the_others(bench: Bench) -> None:
+    bench.elsewhere(101)
+    topic = await bench.hub.topic(KEY)
+    bench.log.gate = asyncio.Event()
+    first, second = (asyncio.ensure_future(bench.history(topic, 100)) for _ in range(2))
+    await until(lambda: "since 100" in bench.log.calls)
+    first.cancel()
+    bench.log.gate.set()
+    assert await second == [101]
+
+
+async def test_a_cursor_too_old_or_of_another_database_means_a_reset(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    assert await bench.history(topic, START - 1) is None
+    assert await bench.history(topic, START + 1) is None
+
+
+async def test_a_database_behind_what_was_told_means_a_reset(bench: Bench) -> None:
+    bench.elsewhere(101)
+    topic = await bench.hub.topic(KEY)
+    bench.commit(102)
+    bench.log.changes.pop()  # it went back in time
+    topic.ring.floor = 102  # and the ring can't help
+    history = await topic.past.history(100, upto=102)
+    assert history is None
+
+
+async def test_a_replay_over_the_limit_means_a_reset(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "REPLAY_LIMIT", 4)
+    bench.elsewhere(101, 102, 103, 104, 105)
+    topic = await bench.hub.topic(KEY)
+    assert await bench.history(topic, 101) == [102, 103, 104, 105]
+    assert await bench.history(topic, 100) is None
+
+
+async def test_a_failing_replay_fails_for_those_who_wait_and_not_for_the_next(bench: Bench) -> None:
+    bench.elsewhere(101)
+    topic = await bench.hub.topic(KEY)
+    bench.log.fail = DatabaseUnavailable("down")
+    with pytest.raises(DatabaseUnavailable):
+        await bench.history(topic, 100)
+    bench.log.fail = None
+    assert await bench.history(topic, 100) == [101]
+
+
+async def test_all_who_come_with_the_same_old_cursor_are_told_once_that_it_is_too_old(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.log.calls.clear()
+    assert await asyncio.gather(*(bench.history(topic, START - 1) for _ in range(20))) == [None] * 20
+    assert bench.log.calls == [f"since {START - 1}"]
+
+
+async def test_what_is_older_than_a_cursor_too_old_is_so_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "REPLAY_LIMIT", 2)
+    bench.elsewhere(101, 102, 103, 104)
+    topic = await bench.hub.topic(KEY)
+    assert await bench.history(topic, 101) is None
+    bench.log.calls.clear()
+    assert await asyncio.gather(*(bench.history(topic, cursor) for cursor in range(90, 101))) == [None] * 11
+    assert bench.log.calls == []
+    assert await bench.history(topic, 102) == [103, 104]
+
+
+async def test_a_cursor_ahead_says_nothing_of_those_behind_it(bench: Bench) -> None:
+    bench.elsewhere(101)
+    topic = await bench.hub.topic(KEY)
+    assert await bench.history(topic, 500) is None
+    assert await bench.history(topic, START) == [101]
+
+
+async def test_after_a_loss_old_cursors_are_asked_about_again(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    assert await bench.history(topic, START - 1) is None
+    bench.log.floor = 10
+    bench.elsewhere(200)
+    bench.hub.lost(KEY, 200, "another database")
+    assert await bench.history(topic, START - 1) == [200]
+
+
+async def test_who_waits_beside_one_whose_cursor_is_too_old_gets_a_reading_of_its_own(bench: Bench) -> None:
+    bench.elsewhere(101, 102)
+    topic = await bench.hub.topic(KEY)
+    assert await asyncio.gather(bench.history(topic, START - 1), bench.history(topic, 101)) == [None, [102]]
+
+
+# The state
+
+
+async def states(bench: Bench, count: int) -> list[State]:
+    topic = await bench.hub.topic(KEY)
+    return await asyncio.gather(*(topic.past.state() for _ in range(count)))
+
+
+async def test_all_who_wait_for_the_state_share_one_reading_and_its_messages(bench: Bench) -> None:
+    bench.log.rows = {"rows": [{"id": "a", "value": 1}]}
+    first, second = await states(bench, 2)
+    assert first is second
+    assert (first.head, [part.type for part in first.parts]) == (START, ["snapshot"])
+    assert bench.log.calls.count("snapshot") == 1
+    await states(bench, 1)
+    assert bench.log.calls.count("snapshot") == 2
+
+
+async def test_a_reading_older_than_what_was_published_since_does_not_serve_who_comes_later(bench: Bench) -> None:
+    """Its viewer was attached after the change and will not be sent it, so its snapshot must hold it."""
+    topic = await bench.hub.topic(KEY)
+    bench.log.gate = asyncio.Event()
+    early = asyncio.ensure_future(topic.past.state())
+    await until(lambda: "snapshot" in bench.log.calls)
+    bench.commit(101)
+    late = [asyncio.ensure_future(topic.past.state()) for _ in range(3)]
+    await asyncio.sleep(0)
+    bench.log.gate.set()
+    assert (await early).head == START
+    assert [state.head for state in await asyncio.gather(*late)] == [101] * 3
+    assert bench.log.calls.count("snapshot") == 2
+
+
+async def test_a_database_that_went_back_is_taken_at_its_word(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.commit(101)
+    bench.log.changes.clear()
+    assert (await topic.past.state()).head == START
+
+
+async def test_a_failing_reading_of_the_state_fails_for_those_who_wait_and_not_for_the_next(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    bench.log.fail = DatabaseUnavailable("down")
+    for outcome in await asyncio.gather(topic.past.state(), topic.past.state(), return_exceptions=True):
+        assert isinstance(outcome, DatabaseUnavailable)
+    bench.log.fail = None
+    assert (await topic.past.state()).head == START
