@@ -40,7 +40,7 @@ class Metrics:
         self.resets = Counter("rowcast_resets", "Streams that were told a reset.", registry=registry)
         self.lag = Histogram(
             "rowcast_lag_seconds",
-            "From a change's commit to its frame being written (the newest of each write).",
+            "From a change's commit to its frame being written (the oldest of each write).",
             buckets=LAG_BUCKETS,
             registry=registry,
         )

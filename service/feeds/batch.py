@@ -48,8 +48,8 @@ class Batch:
 
     @cached_property
     def committed_at(self) -> float:
-        """When the newest of it was committed, in s since the epoch."""
-        return self.deliveries[-1].committed_at
+        """When the oldest of it was committed, in s since the epoch."""
+        return self.deliveries[0].committed_at
 
     def written(self, writer: Writer) -> Written:
         """Its bytes in the one form; all viewers that want this form share them."""

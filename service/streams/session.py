@@ -194,12 +194,12 @@ class Session:
         return self._frame(reset)
 
     def _news(self, viewer: Viewer) -> tuple[Written, float]:
-        """What there is to send, and when the newest of it was committed."""
+        """What there is to send, and when the oldest of it was committed."""
         if (batch := viewer.batch) is not None:
             viewer.batch = None
             return batch.written(self._writer), batch.committed_at
         taken = viewer.outbox.take(frames.WRITE_BYTES)
-        return self._writer.write(taken), taken[-1][0].committed_at
+        return self._writer.write(taken), taken[0][0].committed_at
 
     def _snapshot(self, viewer: Viewer, state: State) -> Iterable[bytes]:
         viewer.outbox.skip_to(state.head)

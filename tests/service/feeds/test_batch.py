@@ -1,10 +1,15 @@
 """What one tick brought: told in every step, or merged when it is a burst, and written once for each form."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from service.feeds.batch import UNMERGED_LIMIT, Batch, Written
+from service.feeds.delivery import Delivery
 from service.feeds.outbox import Told
-from tests.service.tiny import AT, make_delivery, told
+from tests.service.tiny import AT, TinyFeed, make_change, make_delivery, told
+
+LATER = "2026-11-21T12:00:01+00:00"
 
 
 class Counting:
@@ -39,7 +44,7 @@ def test_equal_writers_write_once() -> None:
     assert (one.asked, another.asked) == (1, 1)
 
 
-def test_its_age_is_its_newest_changes() -> None:
-    batch = Batch(0, [make_delivery(1), make_delivery(2)])
-    assert batch.committed_at == batch.deliveries[-1].committed_at
-    assert AT.startswith("2026")
+def test_its_age_is_its_oldest_changes() -> None:
+    older, newer = (replace(make_change(revision), committed_at=at) for revision, at in ((1, AT), (2, LATER)))
+    batch = Batch(0, [Delivery(change, TinyFeed()) for change in (older, newer)])
+    assert batch.committed_at == datetime.fromisoformat(AT).timestamp()
