@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Coroutine
@@ -16,7 +17,7 @@ import click
 Result = TypeVar("Result")
 
 # By name, because importing rowcast alone takes longer than all of --help.
-EXPECTED_ERRORS = frozenset({"rowcast.errors", "service.errors", "devstack.errors"})
+EXPECTED_ERRORS = frozenset({"rowcast.errors", "service.errors", "devstack.errors", "boms.errors"})
 
 
 def main() -> None:
@@ -36,6 +37,8 @@ def main() -> None:
         fail(f"Error: {error.format_message()}", error.exit_code)
     except click.exceptions.Abort:
         fail("Interrupted.", 130)
+    except asyncio.CancelledError:
+        fail("Terminated.", 143)
     except Exception as error:
         if is_expected(error):
             fail(f"Error: {error}", 1)
@@ -153,6 +156,32 @@ def ingest(paths: tuple[Path, ...], project: UUID) -> None:
 
 
 @cli.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--catalogue", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="What is known of parts: a CSV file with a column MPN.")  # fmt: skip
+@click.option("--project", type=click.UUID, help="The project that gets the bill of materials in FILE.")
+def enrich(file: Path | None, catalogue: Path, project: UUID | None) -> None:
+    """Enrich a bill of materials (CSV); without FILE, work for whoever starts an enrichment."""
+    need("enrich", "charset_normalizer")
+    if (file is None) != (project is None):
+        raise click.UsageError(f"Missing {'argument FILE' if file is None else 'option --project'}: they go together.")
+    from workers import enrich as worker
+    from workers.catalogue import CsvCatalogue
+
+    known = CsvCatalogue(catalogue)
+    if file is None or project is None:
+        greeting = f"Working with {len(known)} parts of {catalogue.name}; Ctrl-C ends it."
+        asyncio.run(ended_in_order(worker.serve(known, on_start=lambda: click.echo(greeting))))
+        return
+    uploaded = lambda bom: click.echo(f"{file.name} is BOM {bom}")  # noqa: E731 - it needs no name of its own
+    state = asyncio.run(ended_in_order(worker.enrich(file, project, known, on_upload=uploaded)))
+    counts = ", ".join(f"{state[f'{name}_items']} {name}" for name in ("enriched", "not_found", "failed"))
+    click.echo(f"{state['status']}, {state['percent_complete']:.1f} %: {counts} of {state['total_items']}")
+    if state["status"] != "completed":
+        sys.exit(1)
+
+
+@cli.command()
 @click.argument("project", type=click.UUID)
 @click.option("--url", envvar="ROWCAST_URL", required=True, show_envvar=True, help="The service's address.")
 @click.option("--token", "access_token", envvar="ROWCAST_TOKEN", show_envvar=True,
@@ -177,8 +206,13 @@ def watch(project: UUID, url: str, access_token: str | None, until_done: bool, p
 
 
 async def ended_in_order(work: Coroutine[None, None, Result]) -> Result:
-    """``work``; once it is interrupted, it says that it still has an end to write, which may take a while."""
+    """``work``; once it is interrupted or terminated, it says that it has an end to write, which may take a while.
+
+    Terminated, it raises asyncio.CancelledError in the end.
+    """
     task = asyncio.ensure_future(work)
+    if (waiting := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, waiting.cancel)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

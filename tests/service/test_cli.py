@@ -28,9 +28,11 @@ from tests.service.conftest import Project, service_environment
 
 ROWCAST = Path(sys.executable).parent / "rowcast"
 PROJECT = "00000000-0000-4000-8000-000000000002"
+BOMS = Path(__file__).parents[2] / "examples" / "boms"
+PARTS = str(BOMS / "parts.csv")
 SECONDS = 60
 """Far more than any command here takes: the bound of one that hangs."""
-COMMANDS = ("dev", "serve", "token", "ingest", "watch")
+COMMANDS = ("dev", "serve", "token", "ingest", "enrich", "watch")
 
 Environment = dict[str, str]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -146,6 +148,24 @@ ERRORS: dict[str, tuple[list[str], Environment, int, str]] = {
     "ingest without a project": (["ingest", "."], {}, 2, r"Missing option '--project'"),
     "ingest into no UUID": (["ingest", ".", "--project", "7"], {}, 2, r"'--project': '7' is not a valid UUID"),
     "ingest of what is not there": (["ingest", "none", "--project", PROJECT], {}, 2, r"Path 'none' does not exist"),
+    "enrich without a catalogue": (["enrich"], {}, 2, r"Missing option '--catalogue'"),
+    "enrich with what is not there": (["enrich", "--catalogue", "none"], {}, 2, r"'none' does not exist"),
+    "enrich with what is no catalogue": (
+        ["enrich", "--catalogue", __file__], {}, 1, r"This is no bill of materials: no line names its columns",
+    ),
+    "enrich for no project": (
+        ["enrich", __file__, "--catalogue", PARTS], {}, 2, r"Missing option --project: they go together\.",
+    ),
+    "enrich of nothing": (
+        ["enrich", "--project", PROJECT, "--catalogue", PARTS], {}, 2, r"Missing argument FILE: they go together\.",
+    ),
+    "enrich of what is no bill of materials": (
+        ["enrich", __file__, "--project", PROJECT, "--catalogue", PARTS],
+        {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEY": "sb_secret_x"}, 1, r"This is no bill of materi",
+    ),
+    "enrich without its environment": (
+        ["enrich", "--catalogue", PARTS], {}, 1, r"Not set: SUPABASE_URL .* and SUPABASE_SECRET_KEY",
+    ),
     "watch without a project": (["watch"], {}, 2, r"Missing argument 'PROJECT'"),
     "watch of no UUID": (["watch", "mine"], {}, 2, r"'PROJECT': 'mine' is not a valid UUID"),
     "watch without an address": (["watch", PROJECT], {}, 2, r"Missing option '--url' \(env var: 'ROWCAST_URL'\)"),
@@ -314,6 +334,30 @@ def test_ingest_of_nothing_readable_fails(run: Run, environment: Environment, pr
     (tmp_path / "empty").mkdir()
     done = run("ingest", "empty", "--project", project.id, **environment)
     assert (done.returncode, done.stdout) == (1, "0 ingested, 0 failed, 0 skipped, 0 proposals\n")
+
+
+def test_a_bill_of_materials_is_enriched_and_its_outcome_told(
+    run: Run, environment: Environment, project: Project
+) -> None:
+    file = BOMS / "hackrf-one-bom.csv"
+    done = run("enrich", file, "--project", project.id, "--catalogue", PARTS, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    uploaded, outcome = done.stdout.splitlines()
+    assert re.fullmatch(r"hackrf-one-bom\.csv is BOM [0-9a-f-]{36}", uploaded)
+    assert outcome == "completed, 100.0 %: 56 enriched, 26 not_found, 75 failed of 157"
+
+
+def test_a_worker_that_waits_for_work_is_terminated_in_order(environment: Environment) -> None:
+    with subprocess.Popen(
+        [ROWCAST, "enrich", "--catalogue", PARTS],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "Working with 347 parts of parts.csv; Ctrl-C ends it.\n"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 143
+    assert errors == "Stopping in order; Ctrl-C again stops at once.\nTerminated.\n"
 
 
 def test_what_is_ingested_can_be_watched_until_it_is_done(

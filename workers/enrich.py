@@ -1,0 +1,156 @@
+"""Bills of materials, enriched: what `rowcast enrich` does, on the worker SDK alone.
+
+A run is a job of the queue. Its lines come in batches; the parts of a batch are looked up at once and written together,
+with one call that also hands out the next batch. Any number of workers share the queue. A worker that dies loses the
+batch it was at; the next one goes on after the last that was written. Nothing is printed.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import rowcast
+from boms.reading import read
+from rowcast.rows import error_text
+from workers.catalogue import Catalogue, Facts, Part, normalise
+
+KIND = "bom_enrichment"
+LOOK_UP_SECONDS = 30.0
+"""How long a provider may take for one part."""
+POLL_SECONDS = 1.0
+"""How long a worker waits before it looks for work again, about."""
+ENDED = frozenset({"completed", "failed", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one part."""
+
+    status: Literal["enriched", "not_found", "failed"]
+    facts: Facts | None = None
+    error: str | None = None
+
+
+async def enrich(
+    path: Path,
+    project_id: UUID,
+    catalogue: Catalogue,
+    *,
+    client: rowcast.AsyncClient | None = None,
+    on_upload: Callable[[UUID], None] | None = None,
+) -> Mapping[str, Any]:
+    """Uploads a bill of materials, starts its enrichment, works on it, and waits for its end; its state then.
+
+    ``on_upload`` hears the BOM's id. Without ``client``, :func:`rowcast.connect` makes one from the environment. Raises
+    OSError, :class:`boms.errors.NotABom`, what the SDK raises, and RequestError for an unknown project.
+    """
+    async with _client(client) as using:
+        bom_id = await upload(using, project_id, path)
+        if on_upload is not None:
+            on_upload(bom_id)
+        run = UUID((await using.call("start_enrichment", bom_id=bom_id))["run_id"])
+        while True:
+            worked = await work(using, catalogue, run)
+            state: Mapping[str, Any] = (await using.call("enrichment_snapshot", bom_id=bom_id))["rows"]["boms"][0]
+            if state["status"] in ENDED:
+                return state
+            if not worked:  # it is paused, or another worker's
+                await asyncio.sleep(POLL_SECONDS)
+
+
+async def serve(
+    catalogue: Catalogue, *, client: rowcast.AsyncClient | None = None, on_start: Callable[[], None] | None = None
+) -> None:
+    """Works for whoever starts an enrichment, until cancelled. ``client`` and what is raised as in :func:`enrich`."""
+    async with _client(client) as using:
+        if on_start is not None:
+            on_start()
+        while True:
+            if not await work(using, catalogue):
+                # spread, so that workers don't ask in step
+                await asyncio.sleep(POLL_SECONDS * (0.75 + random.random() / 2))  # noqa: S311
+
+
+@asynccontextmanager
+async def _client(given: rowcast.AsyncClient | None) -> AsyncIterator[rowcast.AsyncClient]:
+    if given is not None:
+        yield given
+    else:
+        async with rowcast.connect() as client:
+            yield client
+
+
+async def upload(client: rowcast.AsyncClient, project_id: UUID, path: Path) -> UUID:
+    """Adds the bill of materials in ``path`` to a project; its id."""
+    bom = read(await asyncio.to_thread(path.read_bytes))
+    bom_id = uuid4()
+    items = [
+        {
+            "line_number": number, "reference": line.reference, "mpn": line.mpn, "manufacturer": line.manufacturer,
+            "quantity": None if line.quantity is None else str(line.quantity), "description": line.description,
+        }
+        for number, line in enumerate(bom.lines, start=1)
+    ]  # fmt: skip
+    await client.call("create_bom", project_id=project_id, filename=path.name, items=items, bom_id=bom_id)
+    return bom_id
+
+
+async def work(client: rowcast.AsyncClient, catalogue: Catalogue, run: UUID | None = None) -> bool:
+    """Takes the next run of the queue, or this one, and works on it for as long as it may; False when there is none."""
+    job = await client.claim(KIND, job_id=run)
+    if job is None:
+        return False
+    async with job:
+        told = await client.call("write_batch", job_id=job.id, claim=job.claim)
+        # No items are left, or none are handed out any more: it was paused, stopped, cancelled, or taken over.
+        while told["items"]:
+            results = await look_up_batch(catalogue, told["items"], told["max_parallel"])
+            told = await client.call("write_batch", job_id=job.id, claim=job.claim, results=results)
+    return True
+
+
+async def look_up_batch(
+    catalogue: Catalogue, items: Sequence[Mapping[str, Any]], parallel: int
+) -> list[dict[str, object]]:
+    """The results of a batch, as ``write_batch`` takes them. A part that several lines name is looked up once."""
+    slots = asyncio.Semaphore(parallel)
+
+    async def one(part: Part | None) -> Outcome:
+        if part is None:
+            return Outcome("failed", error="The line has no part number.")
+        async with slots:
+            return await look_up(catalogue, part)
+
+    parts = [_part(item) for item in items]
+    async with asyncio.TaskGroup() as group:
+        tasks = {part: group.create_task(one(part)) for part in dict.fromkeys(parts)}
+    return [_result(item, tasks[part].result()) for item, part in zip(items, parts, strict=True)]
+
+
+async def look_up(catalogue: Catalogue, part: Part) -> Outcome:
+    """Asks for one part. A provider that fails fails the part."""
+    limit = asyncio.timeout(LOOK_UP_SECONDS)
+    try:
+        async with limit:
+            facts = await catalogue.find(part)
+    except Exception as error:  # noqa: BLE001 - whatever a provider raises
+        why = f"no answer within {LOOK_UP_SECONDS:g} s" if limit.expired() else error_text(error)
+        return Outcome("failed", error=f"{catalogue.name} could not be asked: {why}")
+    if facts is None:
+        return Outcome("not_found", error=f"{catalogue.name} does not know this part.")
+    return Outcome("enriched", facts)
+
+
+def _part(item: Mapping[str, Any]) -> Part | None:
+    mpn = normalise(item["mpn"] or "")
+    return Part(mpn, item["manufacturer"]) if mpn else None
+
+
+def _result(item: Mapping[str, Any], outcome: Outcome) -> dict[str, object]:
+    data = None if outcome.facts is None else outcome.facts.as_data()
+    return {"id": item["id"], "status": outcome.status, "enrichment_data": data, "error_message": outcome.error}
