@@ -127,6 +127,32 @@ def serve(bind: str | None, config: Path | None) -> None:
 
 
 @cli.command()
+@click.option("--token", "access_token", envvar="ROWCAST_TOKEN", show_envvar=True,
+              help="An access token, to see whether it would be accepted.")  # fmt: skip
+def doctor(access_token: str | None) -> None:
+    """Check that a Supabase project is as the service needs it, and say what to do where it is not."""
+    need("service", "quart", "hypercorn", "supabase", "jwt")
+    from service.doctor import Level, examine
+    from service.logs import configure
+    from service.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    configure("error", "text")
+
+    async def tell() -> int:
+        failed = 0
+        async for finding in examine(settings, access_token):
+            failed += finding.level is Level.FAIL
+            click.echo(f"{finding.level.value:5}{finding.about}: {finding.seen}")
+            if finding.advice:
+                click.echo(f"     → {finding.advice}")
+        return failed
+
+    if failed := asyncio.run(tell()):
+        fail(f"{failed} of these must be mended before the service can work.", 1)
+
+
+@cli.command()
 @click.option("--email", required=True, help="A user of the devstack.")
 def token(email: str) -> None:
     """Print an access token for a user of the devstack, valid for an hour."""

@@ -13,7 +13,7 @@ from service.errors import SettingsError
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
-def _legacy_role(key: str) -> str | None:
+def legacy_role(key: str) -> str | None:
     """The role that a legacy API key (a JWT) is for; None for the new keys."""
     try:
         claims = jwt.decode(key, options={"verify_signature": False})
@@ -29,13 +29,13 @@ def _key(value: str) -> str:
 
 
 def _secret_key(value: str) -> str:
-    if value.startswith("sb_publishable_") or _legacy_role(value) == "anon":
+    if value.startswith("sb_publishable_") or legacy_role(value) == "anon":
         raise ValueError("is a publishable key; the service needs the secret one (sb_secret_… or service_role)")
     return value
 
 
 def _publishable_key(value: str) -> str:
-    if value.startswith("sb_secret_") or _legacy_role(value) == "service_role":
+    if value.startswith("sb_secret_") or legacy_role(value) == "service_role":
         raise ValueError("is a secret key; viewers' questions must be asked with the publishable one")
     return value
 

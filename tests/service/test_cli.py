@@ -32,7 +32,7 @@ BOMS = Path(__file__).parents[2] / "examples" / "boms"
 PARTS = str(BOMS / "parts.csv")
 SECONDS = 60
 """Far more than any command here takes: the bound of one that hangs."""
-COMMANDS = ("dev", "serve", "token", "ingest", "enrich", "watch")
+COMMANDS = ("dev", "serve", "doctor", "token", "ingest", "enrich", "watch")
 
 Environment = dict[str, str]
 Run = Callable[..., subprocess.CompletedProcess[str]]
