@@ -113,8 +113,8 @@ class Topic:
         batch = Batch(self._told, self._pending)
         self._forget_pending(batch.upto)
         self._flushed_at = asyncio.get_running_loop().time()
-        for viewer in self.viewers:
-            viewer.offer(batch)
+        if conflated := sum(viewer.offer(batch) for viewer in self.viewers):
+            self._metrics.conflated.inc(conflated)
 
     def _forget_pending(self, told: int) -> None:
         self.close()
@@ -153,6 +153,8 @@ class Hub:
         self._listener: Listener | None = None
         self.draining = False
         self._empty = asyncio.Event()  # once draining: the last viewer has gone
+        for feed in feeds:
+            metrics.streams_open.labels(feed)  # from the start: what was never there can't fall to nothing
 
     def bind(self, listener: Listener) -> None:
         """Names the listener, which needs the hub as its sink first."""
@@ -209,7 +211,6 @@ class Hub:
         viewer.close()
         self.metrics.streams_open.labels(topic.feed.name).dec()
         self.metrics.streams_ended.labels(viewer.ending.value[0] if viewer.ending else "gone").inc()
-        self.metrics.conflated.inc(viewer.outbox.conflated)
         self._linger(topic)
         self._note_empty()
 

@@ -34,24 +34,31 @@ class Viewer:
     def has_news(self) -> bool:
         return self.batch is not None or len(self.outbox) > 0
 
-    def offer(self, batch: Batch) -> None:
-        """Gives it what is new to it of a batch, or ends the stream when it has fallen too far behind."""
+    def offer(self, batch: Batch) -> int:
+        """Gives it what is new to it of a batch, or ends the stream when it has fallen too far behind.
+
+        Returns how many changes were merged into others.
+        """
         if self.ending is not None or self.reset is not None:
-            return
+            return 0
+        conflated = 0
         if self._waiter is not None and self.batch is None and self.outbox.is_at(batch.after):
             self.batch = batch
             self.outbox.skip_to(batch.upto)
         else:
-            self._fall_behind(batch)
+            conflated = self._fall_behind(batch)
         self.wake()
+        return conflated
 
-    def _fall_behind(self, batch: Batch) -> None:
+    def _fall_behind(self, batch: Batch) -> int:
+        before = self.outbox.conflated
         try:
             for delivery in batch.deliveries:
                 self.outbox.put(delivery)
         except Overflow:
             self.outbox.clear()
             self.end(Ending.TOO_SLOW)
+        return self.outbox.conflated - before
 
     def tell_live(self, live: Live) -> None:
         self.live = live

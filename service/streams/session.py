@@ -142,13 +142,13 @@ class Session:
     async def _live(self, topic: Topic, viewer: Viewer) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        expires = started + self._request.expires_at - time.time()
         retires = started + self._request.max_age
         keepalive = started + self._keepalive_seconds
         snapshot_due = math.inf  # after a reset: when the database is asked (again); until then nothing else is told
         waits = delays(self._random)
         while True:
             now = loop.time()
+            expires = expiry(self._request.expires_at, time.time(), now)
             if viewer.reset is not None:
                 yield self._reset(viewer)
                 snapshot_due, waits = now, delays(self._random)
@@ -216,3 +216,12 @@ class Session:
 
     def _frame(self, message: Message, revision: int | None = None) -> bytes:
         return self._writer.frame(encode(message), revision)
+
+
+def expiry(expires_at: float, wall: float, monotonic: float) -> float:
+    """When a token expires on the monotonic clock, as far as the wall clock knows now; all in s.
+
+    Asked again at every turn, at the latest at the next keepalive. So when the wall clock is set right, or the machine
+    has slept, an open stream is good for exactly as long as a new one with its token would be.
+    """
+    return monotonic + expires_at - wall

@@ -17,7 +17,7 @@ from service.changes.change import Change
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.feeds.delivery import Delivery
 from service.feeds.hub import Topic
-from service.streams.session import Request, Session
+from service.streams.session import Request, Session, expiry
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START, Bench
 from tests.service.feeds.test_outbox import State, logs, reduce, tell
@@ -370,20 +370,56 @@ async def test_a_stream_ends_with_its_token(stage: Stage) -> None:
     assert page.frames[-1][2] == {"type": "stream_end", "reason": "token_expired", "reconnect": True}
 
 
-@pytest.mark.parametrize("leap", [-1e9, 1e9])
-async def test_a_leap_of_the_wall_clock_is_nothing_to_an_open_stream(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, leap: float
+@pytest.mark.parametrize(
+    ("wall", "monotonic", "ends"),
+    [
+        (1000, 50, 150),  # an hour-glass of 100 s, begun at 50
+        (1040, 90, 150),  # the clocks go alike: it stays
+        (1060, 90, 130),  # the wall clock was set forward, or the machine slept for 20 s
+        (1020, 90, 170),  # set back
+        (1200, 90, -10),  # expired meanwhile
+    ],
+)
+def test_a_token_ends_when_the_wall_clock_as_it_is_now_says_so(wall: float, monotonic: float, ends: float) -> None:
+    assert expiry(1100, wall, monotonic) == ends
+
+
+async def test_a_wall_clock_set_forward_ends_what_has_expired_at_the_next_turn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How long its token is good for was reckoned when it began."""
-    page = stage.page(expires_at=time.time() + 0.2)
-    await page.read()
-    stage.hub.live(KEY, False, "cut")
+    page = stage.page(expires_at=time.time() + HOUR, keepalive=0.05)
     await page.read()
     now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + leap)
+    monkeypatch.setattr(time, "time", lambda: now() + 2 * HOUR)
     await page.read_all()
-    assert page.types == ["connected", "live", "stream_end"]
+    assert page.types == ["connected", "stream_end"]
     assert page.frames[-1][2]["reason"] == "token_expired"
+
+
+async def test_a_wall_clock_set_back_does_not_end_a_stream_early(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = stage.page(expires_at=time.time() + 0.05, keepalive=0.1)
+    await page.read()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - HOUR)
+    while page.comments < 3:
+        assert await page.read()
+    monkeypatch.setattr(time, "time", now)
+    await page.read_all()
+    assert page.frames[-1][2]["reason"] == "token_expired"
+
+
+async def test_no_leap_of_the_wall_clock_changes_what_is_not_of_the_token(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = stage.page(expires_at=1e12, max_age=0.2, keepalive=0.02)
+    await page.read()
+    for leap in (1e9, -1e9):
+        monkeypatch.setattr(time, "time", lambda leap=leap: leap)
+        comments = page.comments
+        while page.comments < comments + 2:
+            await page.read()
+    await page.read_all()
+    assert page.frames[-1][2]["reason"] == "shutdown"
 
 
 async def test_a_stream_that_is_old_enough_is_asked_to_come_back(stage: Stage) -> None:
