@@ -88,6 +88,11 @@ class Faults:
                     self._running.remove(ended)
                     ended.result()
 
+    async def finale(self) -> None:
+        """Realtime is deaf from now on, while its channels seem alive; some changes later this returns."""
+        await self._realtime(fault="deaf")
+        await asyncio.sleep(1.0)
+
     async def over(self) -> None:
         """Waits for what is under way. Raises what went wrong with the faults themselves."""
         await asyncio.gather(*self._running)

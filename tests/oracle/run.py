@@ -3,7 +3,9 @@
 1. What each service holds is noted: tasks and open files when it has just started, memory after a warm-up in which
    everybody looks on and writes and nothing goes wrong.
 2. Turbulence: faults, cuts, pauses; and while it lasts, viewers are audited: is all that an id says is told, told?
-3. Calm: faults end, writers stop, viewers read on until each has the head of its key and shows what the tables hold.
+   The last changes fall on deaf ears: no later one tells that they are missing.
+3. Calm: writers have stopped, faults end, viewers read on until each has the head of its key and shows what the tables
+   hold.
 4. The viewers leave: what does an idle service hold now?
 """
 
@@ -89,9 +91,11 @@ class Play:
         before = [await memory_settled(service, was) for service, was in zip(services, before, strict=True)]
         began = time.monotonic()
         async with working(*self._look_on()):
-            async with working(*self._writes()), working(self._audit()):
-                async with working(self._faults.run()):
-                    await asyncio.sleep(self._seconds)
+            async with working(self._audit()):
+                async with working(*self._writes()):
+                    async with working(self._faults.run()):
+                        await asyncio.sleep(self._seconds)
+                    await self._faults.finale()
                 await self._faults.over()
             seconds = time.monotonic() - began
             await self._calm()
