@@ -7,13 +7,15 @@ from contextlib import AsyncExitStack
 from prometheus_client import CONTENT_TYPE_LATEST
 from quart import Quart, Response, jsonify, request
 from quart_cors import cors
+from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 
 from service import health, pipeline
-from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, upstream_unavailable
+from service.access.rates import limit_requests
+from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, LimitReached, upstream_unavailable
 from service.logs import fields
 from service.settings import Settings
-from service.streams import snapshot, sse
+from service.streams import asked, snapshot, sse, tickets
 from service.streams.asgi import StreamMiddleware
 
 DRAIN_SECONDS = 2.5
@@ -31,6 +33,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     settings = settings or Settings.from_environment(os.environ)
     app = Quart("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    limit_requests(app, settings.requests_per_minute, lambda: asked.address(request, settings.trusted_proxies))
     stack = AsyncExitStack()
     running: list[pipeline.Pipeline] = []
 
@@ -45,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.extensions["rowcast"] = running
     app.register_blueprint(sse.blueprint(lambda: running[0].services))
     app.register_blueprint(snapshot.blueprint(lambda: running[0].services))
+    app.register_blueprint(tickets.blueprint(lambda: running[0].services))
     app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener, running[0].services.hub)))
 
     @app.get("/metrics")
@@ -77,6 +81,8 @@ async def drain(app: Quart) -> None:
 def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
     @app.errorhandler(ApiError)
     async def told(error: ApiError, why: Exception | None = None) -> Response:
+        if isinstance(error, LimitReached) and running:
+            running[0].metrics.limits_reached.labels(error.limit).inc()
         if request.blueprint == "streams":
             if running:
                 running[0].metrics.streams_refused.labels(error.code).inc()
@@ -95,6 +101,12 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
     async def unavailable(error: DatabaseUnavailable | DatabaseRefused) -> Response:
         """Neither is the caller's fault: one refused has the service's key wrong, or the migrations missing."""
         return await told(upstream_unavailable(), error)
+
+    @app.errorhandler(RateLimitExceeded)
+    async def too_often(error: RateLimitExceeded) -> Response:
+        message = "Too many requests from this address in a minute."
+        seconds = dict(error.get_headers())["Retry-After"]
+        return await told(LimitReached("requests", 429, "rate_limited", message, int(seconds)))
 
     @app.errorhandler(HTTPException)
     async def unknown(error: HTTPException) -> Response:

@@ -5,6 +5,7 @@ RowcastServiceError
 ├── DatabaseUnavailable   the database could not be asked; trying again may help
 ├── DatabaseRefused       the database refused the question; trying again does not help
 └── ApiError              a request is answered with a status and {"error": code, "message": text}
+    └── LimitReached      one of the configured limits is reached
 """
 
 
@@ -33,6 +34,14 @@ class ApiError(RowcastServiceError):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+
+
+class LimitReached(ApiError):
+    """``limit`` is its name, as in the metrics."""
+
+    def __init__(self, limit: str, status: int, code: str, message: str, retry_after: int) -> None:
+        super().__init__(status, code, message, retry_after)
+        self.limit = limit
 
 
 def bad_request(message: str) -> ApiError:

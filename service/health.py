@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from quart import Blueprint, Response, jsonify
+from quart_rate_limiter import rate_exempt
 
 from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
@@ -11,21 +12,29 @@ from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.feeds.hub import Hub
 
 ASK_SECONDS = 3.0
+TRUST_SECONDS = 1.0
+"""How long an answer of the database's holds: checks are not limited, and must not burden it."""
 
 
 def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Blueprint:
     """``parts`` gives the running change log, listener and hub."""
     routes = Blueprint("health", __name__)
+    asked: list[tuple[float, asyncio.Task[str | None]]] = []
 
     @routes.get("/livez")
+    @rate_exempt
     async def livez() -> Response:
         return jsonify(status="ok")
 
     @routes.get("/readyz")
+    @rate_exempt
     async def readyz() -> tuple[Response, int]:
         """Degraded (Realtime is down, changes come slower) is ready; without database or listener it is not."""
         log, listener, hub = parts()
-        trouble = await _trouble_with(log)
+        loop = asyncio.get_running_loop()
+        if not asked or (asked[0][1].done() and loop.time() - asked[0][0] > TRUST_SECONDS):
+            asked[:] = [(loop.time(), loop.create_task(_trouble_with(log)))]
+        trouble = await asyncio.shield(asked[0][1])
         reason = trouble
         if hub.draining:
             reason = "the service is shutting down"

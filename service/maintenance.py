@@ -1,14 +1,14 @@
-"""What the service does for the database by itself: it prunes the change log, where pg_cron does not.
+"""What the service does for the database by itself: it prunes the change log, where pg_cron does not, and old tickets.
 
 Any number of processes may do so, and pg_cron beside them: the database lets one at a time.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.logs import fields
 
 ROUND_SECONDS = 600.0
 PAUSE_SECONDS = 0.2
@@ -17,21 +17,19 @@ PAUSE_SECONDS = 0.2
 logger = logging.getLogger(__name__)
 
 
-class PrunedLog(Protocol):
-    async def prune(self, days: float) -> int:
-        """Deletes a batch of changes older than ``days`` and returns how many; 0 when there is nothing (left) to do."""
+async def keep_pruned(what: str, prune: Callable[[], Awaitable[int]], random: Callable[[], float]) -> None:
+    """Prunes for ever: a round at the start and one every ten minutes, each until nothing is left.
 
-
-async def keep_pruned(log: PrunedLog, days: float, random: Callable[[], float]) -> None:
-    """Prunes for ever: a round at the start and one every ten minutes, each until nothing is left."""
+    ``prune`` deletes a batch and returns how many; 0 when there is nothing (left) to do.
+    """
     while True:
         try:
             total = 0
-            while pruned := await log.prune(days):
+            while pruned := await prune():
                 total += pruned
                 await asyncio.sleep(PAUSE_SECONDS)
             if total:
-                logger.info("pruned %d changes older than %g days", total, days)
+                logger.info("pruned", extra=fields(what=what, count=total))
         except (DatabaseUnavailable, DatabaseRefused) as error:
-            logger.warning("the change log could not be pruned: %s", error)
+            logger.warning("pruning failed", extra=fields(what=what, error=error))
         await asyncio.sleep(ROUND_SECONDS * (0.8 + 0.4 * random()))

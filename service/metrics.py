@@ -21,6 +21,9 @@ class Metrics:
         self.streams_refused = Counter(
             "rowcast_streams_refused", "Streams refused before they began.", ["reason"], registry=registry
         )
+        self.limits_reached = Counter(
+            "rowcast_limits_reached", "Requests refused because a limit was reached.", ["limit"], registry=registry
+        )
         self.streams_ended = Counter("rowcast_streams_ended", "Streams that have ended.", ["reason"], registry=registry)
         self.events = Counter("rowcast_events", "Messages translated from changes.", ["type"], registry=registry)
         self.deliveries = Counter("rowcast_deliveries", "Messages written to streams.", ["feed"], registry=registry)

@@ -24,12 +24,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
 from service.access.gate import Gate
 from service.access.jwks import KeySet, Verifier
+from service.access.limits import Limits
 from service.access.members import Members
+from service.access.rest import Rest
+from service.access.tickets import Tickets
 from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
 from service.changes.realtime import RealtimeGeneration
@@ -77,18 +81,32 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         hub.bind(listener)
         _read_when_asked(metrics, log, listener)
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
+        tickets = Tickets(Rest(http, settings.supabase_url, settings.secret_key), settings.secret_key, time.time)
         gate = Gate(
             Verifier(jwks, settings.jwt_secret, settings.issuer, time.time),
-            Members(http, settings.supabase_url, settings.publishable_key, time.monotonic),
+            Members(Rest(http, settings.supabase_url, settings.publishable_key), time.monotonic),
+            tickets,
+            settings.admin_token,
         )
-        services = Services(hub, gate, settings.keepalive_seconds, settings.stream_max_age_seconds, random.random)
+        services = Services(
+            hub,
+            gate,
+            Limits(settings.stream_limits),
+            settings.trusted_proxies,
+            settings.keepalive_seconds,
+            settings.stream_max_age_seconds,
+            random.random,
+        )
         listener.start()
-        pruning = spawn(keep_pruned(log, settings.retention_days, random.random)) if settings.retention_days else None
+        pruning = [spawn(keep_pruned("tickets", tickets.prune, random.random))]
+        if settings.retention_days:
+            prune = partial(log.prune, settings.retention_days)
+            pruning.append(spawn(keep_pruned("changes", prune, random.random)))
         try:
             yield Pipeline(log, listener, services, metrics)
         finally:
-            if pruning is not None:
-                pruning.cancel()
+            for task in pruning:
+                task.cancel()
             await listener.stop()
             await hub.close()
 

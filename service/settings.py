@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 
 from service.addresses import base_address
 from service.errors import SettingsError
+from service.proxies import Proxies, proxies
 
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -44,6 +45,10 @@ def _parts(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _proxies(value: Any) -> Any:
+    return proxies(_parts(value)) if isinstance(value, str) else value
+
+
 def _origin(value: str) -> str:
     origin = value.rstrip("/").lower()  # as browsers write it
     if not ORIGIN.fullmatch(origin):
@@ -75,6 +80,18 @@ class Settings(BaseModel):
     stream_max_age_seconds: float = Field(3600.0, ge=10, validation_alias="ROWCAST_STREAM_MAX_AGE_SECONDS")
     stuck_seconds: float = Field(30.0, ge=1, le=600, validation_alias="ROWCAST_STUCK_SECONDS")
     outbox_bytes: int = Field(1 << 20, ge=16 << 10, validation_alias="ROWCAST_OUTBOX_BYTES")
+    streams_per_user: int = Field(100, ge=0, validation_alias="ROWCAST_STREAMS_PER_USER")
+    streams_per_project: int = Field(2_000, ge=0, validation_alias="ROWCAST_STREAMS_PER_PROJECT")
+    streams_per_organization: int = Field(5_000, ge=0, validation_alias="ROWCAST_STREAMS_PER_ORGANIZATION")
+    streams_per_address: int = Field(1_000, ge=0, validation_alias="ROWCAST_STREAMS_PER_ADDRESS")
+    streams: int = Field(10_000, ge=0, validation_alias="ROWCAST_STREAMS")
+    requests_per_minute: int = Field(6_000, ge=0, validation_alias="ROWCAST_REQUESTS_PER_MINUTE")
+    trusted_proxies: Annotated[Proxies, BeforeValidator(_proxies)] = Field(
+        Proxies(), validation_alias="ROWCAST_TRUSTED_PROXIES"
+    )
+    admin_token: Annotated[str, Field(min_length=32), AfterValidator(_key)] | None = Field(
+        None, repr=False, validation_alias="ROWCAST_ADMIN_TOKEN"
+    )
     retention_days: float = Field(7.0, ge=0, le=3650, validation_alias="ROWCAST_RETENTION_DAYS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWCAST_LOG_LEVEL")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWCAST_LOG_FORMAT")
@@ -83,6 +100,17 @@ class Settings(BaseModel):
     def issuer(self) -> str | None:
         """The ``iss`` that access tokens must have; None when SUPABASE_JWT_ISSUER is set to nothing."""
         return f"{self.supabase_url}/auth/v1" if self.jwt_issuer is None else self.jwt_issuer or None
+
+    @property
+    def stream_limits(self) -> dict[str, int]:
+        """How many streams may be open at once, by what they are counted for; 0 is no limit."""
+        return {
+            "user": self.streams_per_user,
+            "project": self.streams_per_project,
+            "organization": self.streams_per_organization,
+            "address": self.streams_per_address,
+            "process": self.streams,
+        }
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

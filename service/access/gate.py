@@ -1,23 +1,89 @@
-"""Who comes in: the token of a request, verified, and the database's word on the project it asks for."""
+"""Who comes in: what a request shows of who sends it, verified, and the database's word on the project it asks for."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from service.access.jwks import Verifier
 from service.access.members import Members
+from service.access.operators import OPERATOR, is_operators
+from service.access.tickets import Tickets, refused
 from service.access.tokens import Principal
+from service.errors import ApiError
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What a request brings: an access token (or the operator's), or a ticket."""
+
+    text: str = field(repr=False)
+    is_ticket: bool = False
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Who came in, and where to. ``organization_id`` is None for an operator, of whom the database was not asked.
+
+    ``asked_at`` is when it was, in monotonic seconds.
+    """
+
+    principal: Principal
+    project_id: str
+    organization_id: str | None
+    asked_at: float
 
 
 class Gate:
     """Everything that lets a request through or answers it with an error."""
 
-    def __init__(self, verifier: Verifier, members: Members) -> None:
+    def __init__(self, verifier: Verifier, members: Members, tickets: Tickets, admin_token: str | None = None) -> None:
         self._verifier = verifier
         self._members = members
+        self._tickets = tickets
+        self._admin_token = admin_token
 
-    async def admit(self, token: str, project_id: str) -> Principal:
-        """The caller, who may read the project.
+    async def identify(self, credential: Credential, *, operators: bool = False) -> Principal:
+        """Whom a credential speaks for. With ``operators``, the operator's token is one; a ticket is spent.
 
-        Raises :class:`service.errors.ApiError` 401, 404, or 503 when the token's key can't be fetched;
+        Raises :class:`service.errors.ApiError` 401, or 503 when the token's key can't be fetched;
+        :class:`service.errors.DatabaseUnavailable` or :class:`service.errors.DatabaseRefused` for a ticket.
+        """
+        if not credential.is_ticket:
+            if operators and is_operators(credential.text, self._admin_token):
+                return OPERATOR
+            return await self._verifier.verify(credential.text)
+        token, projects = await self._tickets.redeem(credential.text)
+        principal = await self._verifier.verify(token)
+        return Principal(principal.user_id, principal.expires_at, token, projects)
+
+    async def enter(self, principal: Principal, project_id: str) -> Admission:
+        """Lets somebody into a project.
+
+        Raises :class:`service.errors.ApiError` 404, or 401 for a ticket to others;
         :class:`service.errors.DatabaseUnavailable` or :class:`service.errors.DatabaseRefused`.
         """
-        principal = await self._verifier.verify(token)
-        await self._members.require(principal, project_id)
-        return principal
+        if principal.is_operator:
+            return Admission(principal, project_id, None, 0.0)
+        if principal.projects is not None and project_id not in principal.projects:
+            raise refused()
+        membership = await self._members.require(principal, project_id)
+        return Admission(principal, project_id, membership.organization_id, membership.asked_at)
+
+    async def admit(self, credential: Credential, project_id: str, *, operators: bool = False) -> Admission:
+        """Both at once, for a route whose address names the project; raises what both raise."""
+        return await self.enter(await self.identify(credential, operators=operators), project_id)
+
+    async def require_role(self, admission: Admission, roles: Collection[str]) -> None:
+        """Returns when the user has one of the roles now: it is asked each time, so a change works at once.
+
+        Raises :class:`service.errors.ApiError` 403; what the database's not answering raises.
+        """
+        if admission.principal.is_operator:
+            return
+        role = await self._members.role(admission.principal, admission.project_id)
+        if role not in roles:
+            needed = " or ".join(sorted(roles))
+            raise ApiError(403, "forbidden", f"This takes the role {needed} in the project; yours is {role or 'none'}.")
+
+    async def issue_ticket(self, admission: Admission) -> tuple[str, int]:
+        """A ticket to the project, and for how many seconds it is good; raises what :meth:`Tickets.issue` raises."""
+        return await self._tickets.issue(admission.principal, [admission.project_id])

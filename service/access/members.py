@@ -1,18 +1,19 @@
 """Asks the database whether a user may read a project: with the user's own token, so that its RLS policies decide.
 
 A yes holds for TRUST_SECONDS, and all who ask the same at once share one question: a thousand tabs that reconnect
-together are one query. A no is never kept.
+together are one query. A no is never kept. What happened to a project's members ends all trust in earlier answers.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import httpx
 
+from service.access.rest import Refused, Rest
 from service.access.tokens import Principal
-from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, not_found
+from service.errors import ApiError, DatabaseUnavailable, not_found
 
-ASK_SECONDS = 10.0
 TRUST_SECONDS = 5.0
 TRUSTED_LIMIT = 10_000
 
@@ -20,62 +21,93 @@ Question = tuple[str, str]
 """A token and a project's id."""
 
 
+@dataclass(frozen=True)
+class Membership:
+    """The database's yes. ``asked_at`` is in monotonic seconds: what changed later it does not know."""
+
+    project_id: str
+    organization_id: str
+    asked_at: float
+
+
 class Members:
-    """``publishable_key`` identifies the service to the gateway; the right to read is the user's alone.
+    """``rest`` has the publishable key: the right to read is the user's alone. ``clock`` gives monotonic seconds."""
 
-    ``clock`` gives monotonic seconds.
-    """
-
-    def __init__(
-        self, client: httpx.AsyncClient, supabase_url: str, publishable_key: str, clock: Callable[[], float]
-    ) -> None:
-        self._client = client
-        self._url = f"{supabase_url}/rest/v1/projects"
-        self._publishable_key = publishable_key
+    def __init__(self, rest: Rest, clock: Callable[[], float]) -> None:
+        self._rest = rest
         self._clock = clock
-        self._trusted_until: dict[Question, float] = {}  # oldest first
-        self._asking: dict[Question, asyncio.Task[None]] = {}
+        self._trusted: dict[Question, Membership] = {}  # oldest first
+        self._asking: dict[Question, asyncio.Task[Membership]] = {}
 
-    async def require(self, principal: Principal, project_id: str) -> None:
-        """Returns when the user may read the project, whose id is in its canonical form.
+    async def require(self, principal: Principal, project_id: str) -> Membership:
+        """The user's right to read the project, whose id is in its canonical form.
 
         Raises :class:`ApiError` 404 when it does not exist or is not theirs, 401 when the database refuses the token;
         :class:`DatabaseUnavailable` when it can't be asked, :class:`DatabaseRefused` when it refuses the service.
         """
         question = (principal.token, project_id)
-        if self._trusted_until.get(question, 0.0) > self._clock():
-            return
+        trusted = self._trusted.get(question)
+        if trusted is not None and self._clock() < trusted.asked_at + TRUST_SECONDS:
+            return trusted
         asking = self._asking.get(question)
         if asking is None:
             asking = self._asking[question] = asyncio.get_running_loop().create_task(self._ask(question))
-            asking.add_done_callback(lambda _: self._asking.pop(question))
-        await asyncio.shield(asking)
+            asking.add_done_callback(lambda task: self._asked(question, task))
+        return await asyncio.shield(asking)
 
-    async def _ask(self, question: Question) -> None:
-        asked_at = self._clock()
-        await self._require(*question)
-        self._trusted_until.pop(question, None)
-        self._trusted_until[question] = asked_at + TRUST_SECONDS
-        while len(self._trusted_until) > TRUSTED_LIMIT or next(iter(self._trusted_until.values())) < asked_at:
-            del self._trusted_until[next(iter(self._trusted_until))]
+    def forget(self, project_id: str) -> None:
+        """Trusts no answer about the project any more, nor one that is on its way."""
+        for kept in (self._trusted, self._asking):
+            for question in [question for question in kept if question[1] == project_id]:
+                del kept[question]
 
-    async def _require(self, token: str, project_id: str) -> None:
-        headers = {"apikey": self._publishable_key, "Authorization": f"Bearer {token}"}
-        parameters = {"id": f"eq.{project_id}", "select": "id"}
-        try:
-            answer = await self._client.get(self._url, params=parameters, headers=headers, timeout=ASK_SECONDS)
-            said = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise DatabaseUnavailable(f"projects: {error!r}") from error
-        # Not just anything: only the row itself lets somebody in.
-        if answer.status_code == httpx.codes.OK and said == [{"id": project_id}]:
+    async def role(self, principal: Principal, project_id: str) -> str | None:
+        """The user's role in the project, as it is now: owner, editor, viewer, or None when there is none to be seen.
+
+        Raises what :meth:`require` raises but for the 404.
+        """
+        said = await self._answer(
+            "project_members",
+            {"project_id": f"eq.{project_id}", "user_id": f"eq.{principal.user_id}", "select": "role"},
+            principal.token,
+        )
+        match said:
+            case [{"role": str(role)}]:
+                return role
+            case []:
+                return None
+        raise DatabaseUnavailable(f"project_members: not an answer of the database ({str(said)[:200]})")
+
+    def _asked(self, question: Question, task: asyncio.Task[Membership]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        if self._asking.get(question) is not task:
+            return  # forgotten meanwhile
+        del self._asking[question]
+        if failed:
             return
-        if answer.status_code == httpx.codes.OK and said == []:
-            raise not_found("project")
-        complaint = f"projects: HTTP {answer.status_code} {answer.text[:200]}"
-        if answer.status_code == httpx.codes.UNAUTHORIZED and isinstance(said, dict) and said.get("code"):
-            raise ApiError(401, "invalid_token", "The database does not accept the access token.")
-        # A 401 without PostgREST's code is the gateway's: it does not know the publishable key.
-        if answer.is_client_error and answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
-            raise DatabaseRefused(complaint)
-        raise DatabaseUnavailable(complaint)
+        self._trusted.pop(question, None)
+        self._trusted[question] = task.result()
+        stale = self._clock() - TRUST_SECONDS
+        while len(self._trusted) > TRUSTED_LIMIT or next(iter(self._trusted.values())).asked_at < stale:
+            del self._trusted[next(iter(self._trusted))]
+
+    async def _ask(self, question: Question) -> Membership:
+        token, project_id = question
+        asked_at = self._clock()
+        said = await self._answer("projects", {"id": f"eq.{project_id}", "select": "id,organization_id"}, token)
+        match said:
+            # Not just anything: only the row itself lets somebody in.
+            case [{"id": str(id_), "organization_id": str(organization_id)}] if id_ == project_id:
+                return Membership(project_id, organization_id, asked_at)
+            case []:
+                raise not_found("project")
+        raise DatabaseUnavailable(f"projects: not an answer of the database ({str(said)[:200]})")
+
+    async def _answer(self, table: str, parameters: dict[str, str], token: str) -> object:
+        try:
+            return await self._rest.ask("GET", table, parameters, bearer=token)
+        except Refused as error:
+            # A 401 without PostgREST's code is the gateway's: it does not know the publishable key.
+            if error.status == httpx.codes.UNAUTHORIZED and error.code:
+                raise ApiError(401, "invalid_token", "The database does not accept the access token.") from None
+            raise

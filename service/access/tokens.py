@@ -22,6 +22,10 @@ ALGORITHMS = frozenset({"ES256", "RS256"})
 # Nothing else reaches the decoder, nor, as part of a valid token, a header of the question to the database.
 SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
+API_KEYS = {"sb_secret_": "secret", "sb_publishable_": "publishable"}
+API_ROLES = {"service_role": "secret", "anon": "publishable"}
+"""The roles that the legacy API keys, which are JWTs, are for."""
+
 
 class UnknownKey(Exception):
     """The token names a key that is not at hand; a fresh key set may have it."""
@@ -29,11 +33,17 @@ class UnknownKey(Exception):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who a valid token speaks for. ``expires_at`` in s since the epoch; ``token`` is for asking the database."""
+    """Who a valid token speaks for. ``expires_at`` in s since the epoch; ``token`` is for asking the database.
+
+    ``projects`` are the only ones that it is good for, as a ticket's; None: the database decides alone.
+    An operator is no user: there is no token, and the database is not asked.
+    """
 
     user_id: str
     expires_at: float
     token: str = field(repr=False)
+    projects: frozenset[str] | None = None
+    is_operator: bool = False
 
 
 def invalid(why: str) -> ApiError:
@@ -47,6 +57,7 @@ def verify(token: str, keys: Mapping[str, jwt.PyJWK], secret: str | None, issuer
     """
     if len(token) > MAX_LENGTH:
         raise invalid("it is too long")
+    _refuse_api_key(token)
     if not SHAPE.fullmatch(token):
         raise invalid("it is no JWT")
     key, algorithm = _key_for(token, keys, secret)
@@ -74,6 +85,24 @@ def verify(token: str, keys: Mapping[str, jwt.PyJWK], secret: str | None, issuer
     if not claims["sub"]:
         raise invalid("sub is empty")
     return Principal(claims["sub"], expires_at, token)
+
+
+def _refuse_api_key(token: str) -> None:
+    """An API key says which program asks, not which user; with a secret one the database would let it read all.
+
+    What it is made for is read before it is verified: nobody gets in by that.
+    """
+    kind = next((kind for prefix, kind in API_KEYS.items() if token.startswith(prefix)), None)
+    if kind is None:
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            return
+        role = claims.get("role")
+        kind = API_ROLES.get(role) if isinstance(role, str) else None
+    if kind is not None:
+        warning = " (and a secret key belongs on no page)" if kind == "secret" else ""
+        raise invalid(f"it is a {kind} API key, not the access token of a signed-in user{warning}")
 
 
 def _seconds(name: str, value: Any) -> float:

@@ -7,8 +7,8 @@ middleware lets Quart finish that answer, all but its end, and then writes the s
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Any
+from contextlib import AbstractContextManager, aclosing
+from typing import Any, NamedTuple
 
 from hypercorn.typing import (
     ASGIFramework,
@@ -20,16 +20,23 @@ from hypercorn.typing import (
 )
 from quart import Response, request
 
-CHUNKS = "rowcast.chunks"
+STREAM = "rowcast.stream"
 """Where in the ASGI scope a route leaves its stream."""
 
 
-def event_stream(chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> Response:
-    """The answer of the current request: 200, ``headers``, and ``chunks`` until they end or the client has gone."""
+class Stream(NamedTuple):
+    """``held`` is entered before the first of the chunks and left after the last; neither, if none is ever sent."""
+
+    chunks: AsyncGenerator[bytes, None]
+    held: AbstractContextManager[object]
+
+
+def event_stream(stream: Stream, headers: Mapping[str, str]) -> Response:
+    """The answer of the current request: 200, ``headers``, and the stream until it ends or the client has gone."""
     response = Response(b"", headers=dict(headers))
     del response.headers["Content-Length"]
     scope: Any = request.scope  # ASGI leaves room in it for an application's own
-    scope[CHUNKS] = chunks
+    scope[STREAM] = stream
     return response
 
 
@@ -43,13 +50,14 @@ class StreamMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        chunks, gone = await self._answer(scope, receive, send)
-        if chunks is not None and not gone:
-            await _send_all(chunks, receive, send)
+        stream, gone = await self._answer(scope, receive, send)
+        if stream is not None and not gone:
+            with stream.held:
+                await _send_all(stream.chunks, receive, send)
 
     async def _answer(
         self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> tuple[AsyncGenerator[bytes, None] | None, bool]:
+    ) -> tuple[Stream | None, bool]:
         """Has Quart answer; returns the stream that is to follow, if any, and whether the client has gone."""
         gone = False
         streams = False
@@ -63,16 +71,16 @@ class StreamMiddleware:
         async def send_but_the_end(event: ASGISendEvent) -> None:
             nonlocal streams
             if event["type"] == "http.response.start":
-                streams = CHUNKS in scope and event["status"] == 200 and scope["method"] != "HEAD"
+                streams = STREAM in scope and event["status"] == 200 and scope["method"] != "HEAD"
             if not (streams and event["type"] == "http.response.body"):
                 await send(event)
 
         await self._app(scope, receive_noting, send_but_the_end)
-        chunks = scope.pop(CHUNKS, None)
+        stream = scope.pop(STREAM, None)
         if streams:  # the server keeps the scope until the stream ends: a token and cookies, for hours
             scope["headers"] = []
             scope["query_string"] = b""
-        return (chunks if streams else None), gone
+        return (stream if streams else None), gone
 
 
 async def _send_all(chunks: AsyncGenerator[bytes, None], receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

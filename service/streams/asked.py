@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from uuid import UUID
 
+from quart import Request
 from werkzeug.datastructures import Headers
 
+from service.access.gate import Credential
 from service.errors import ApiError, bad_request
 from service.feeds.cursor import BadCursor, parse
+from service.proxies import Proxies
 
 Parameters = Mapping[str, str] | Headers
 
@@ -59,18 +62,37 @@ def types(query: Parameters, known: frozenset[str]) -> frozenset[str] | None:
     return wanted
 
 
-def access_token(headers: Parameters, query: Parameters) -> str:
-    """The access token. The first place that holds anything decides; there is no falling through to the next.
+def address(request: Request, proxies: Proxies) -> str:
+    """Whom a request is counted for; see :meth:`Proxies.client`."""
+    peer = (request.scope.get("client") or (None,))[0]
+    return proxies.client(peer, request.headers.getlist("X-Forwarded-For"))
+
+
+def bearer(headers: Parameters) -> Credential | None:
+    """The access token of the Authorization header, None without one. Raises :class:`ApiError` 401 invalid_token."""
+    if "Authorization" not in headers:
+        return None
+    scheme, _, token = headers["Authorization"].partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise ApiError(401, "invalid_token", "The Authorization header must be 'Bearer <access token>'.")
+    return Credential(token.strip())
+
+
+def credential(headers: Parameters, query: Parameters, *, tickets: bool = False) -> Credential:
+    """Who asks. The first place that holds anything decides; there is no falling through to the next.
+
+    A ticket opens a stream: only with ``tickets`` does it count.
 
     Raises :class:`ApiError` 401 missing_token or invalid_token.
     """
-    if "Authorization" in headers:
-        scheme, _, token = headers["Authorization"].partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise ApiError(401, "invalid_token", "The Authorization header must be 'Bearer <access token>'.")
-        return token.strip()
+    if found := bearer(headers):
+        return found
+    if tickets and query.get("ticket"):
+        return Credential(query["ticket"], is_ticket=True)
     if query.get("token"):
-        return query["token"]
-    raise ApiError(
-        401, "missing_token", "Send a Supabase access token as 'Authorization: Bearer …' or as the parameter token."
-    )
+        return Credential(query["token"])
+    raise missing_token("as 'Authorization: Bearer …' or as the parameter token")
+
+
+def missing_token(how: str) -> ApiError:
+    return ApiError(401, "missing_token", f"Send a Supabase access token {how}.")

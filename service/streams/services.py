@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.access.gate import Gate
+from service.access.limits import Limits
 from service.feeds.hub import Hub
+from service.proxies import Proxies
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,8 @@ class Services:
 
     hub: Hub
     gate: Gate
+    limits: Limits
+    proxies: Proxies
     keepalive_seconds: float
     stream_max_age_seconds: float
     random: Callable[[], float]

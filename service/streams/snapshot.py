@@ -29,7 +29,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         with_ = services()
         key = FeedKey("project", asked.uuid("project_id", project_id))
         since = asked.cursor("since", request.args["since"]) if "since" in request.args else None
-        await with_.gate.admit(asked.access_token(request.headers, request.args), key.key)
+        await with_.gate.admit(asked.credential(request.headers, request.args), key.key)
         live = with_.hub.is_live(key)
         if request.if_none_match:
             head = await with_.hub.head(key)

@@ -5,21 +5,12 @@ from collections.abc import Callable
 from quart import Blueprint, Response, request
 
 from service.changes.change import FeedKey
-from service.errors import ApiError
-from service.streams import asked
-from service.streams.asgi import event_stream
+from service.streams import asked, opening
 from service.streams.services import Services
 from service.streams.session import Request, Session
 
 JOIN_SECONDS = 0.3
 """How long a first viewer waits for the key's channel, so that `connected` can mostly say live."""
-
-STREAM_HEADERS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 def blueprint(services: Callable[[], Services]) -> Blueprint:
@@ -35,14 +26,12 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         cursor = asked.stream_cursor(headers, query)
         snapshot, named = asked.flag(query, "snapshot"), asked.named(query)
         types = asked.types(query, feed.types)
-        principal = await with_.gate.admit(asked.access_token(headers, query), key.key)
-        if with_.hub.draining:
-            raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)
+        admission = await opening.admitted(with_, key.key)
         await with_.hub.topic(key, JOIN_SECONDS)  # what is wrong with it is an answer, not the end of a stream
         # ages are spread, so that streams opened together don't come back together
         max_age = with_.stream_max_age_seconds * (0.75 + with_.random() / 4)
-        wanted = Request(cursor, snapshot, named, types, principal.expires_at, max_age)
+        wanted = Request(cursor, snapshot, named, types, admission.principal.expires_at, max_age)
         session = Session(with_.hub, key, wanted, with_.keepalive_seconds, with_.random)
-        return event_stream(session.chunks(), {**STREAM_HEADERS, "X-Stream-Id": session.id})
+        return opening.answer(with_, admission, session)
 
     return routes

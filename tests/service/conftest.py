@@ -29,6 +29,7 @@ def service_environment(stack: StackFacts) -> dict[str, str]:
         "SUPABASE_JWT_SECRET": stack.jwt_secret,
         "SUPABASE_JWT_ISSUER": "",
         "ROWCAST_CORS_ORIGINS": "http://localhost:3000",
+        "ROWCAST_STREAMS_PER_USER": "0",  # a crowd of pages has one user here
     }
 
 

@@ -52,4 +52,5 @@ async def opened(url: str, headers: dict[str, str] | None = None, **query: str) 
         httpx_sse.aconnect_sse(client, "GET", url, params=query, headers=headers or {}) as source,
     ):
         assert source.response.status_code == httpx.codes.OK, await source.response.aread()
-        yield Page(aiter(source.aiter_sse()), source.response)
+        page = Page(aiter(source.aiter_sse()), source.response)  # a name: one that is let go closes its connection
+        yield page

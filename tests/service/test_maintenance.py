@@ -22,7 +22,7 @@ class Batches:
         self.answers = list(answers)
         self.calls = 0
 
-    async def prune(self, days: float) -> int:
+    async def prune(self) -> int:
         self.calls += 1
         answer = self.answers.pop(0) if self.answers else 0
         if isinstance(answer, Exception):
@@ -36,7 +36,7 @@ async def test_a_round_goes_on_until_nothing_is_left_and_is_followed_by_another(
     monkeypatch.setattr(maintenance, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(maintenance, "ROUND_SECONDS", 0)
     log = Batches(10, 5, 0, DatabaseUnavailable("down"), 3)
-    pruning = asyncio.ensure_future(keep_pruned(log, 7, lambda: 0.0))
+    pruning = asyncio.ensure_future(keep_pruned("changes", log.prune, lambda: 0.0))
     await until(lambda: log.calls >= 7)
     assert log.answers == []
     assert not pruning.done()

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import SettingsError
+from service.proxies import Proxies, proxies
 from service.settings import Settings
 
 SECRET_KEY = "sb_secret_0123456789"
@@ -34,7 +35,7 @@ def legacy_key(role):
 
 
 def test_three_variables_are_enough():
-    assert read().model_dump() == {
+    assert dict(read()) == {
         "supabase_url": "https://abcd.supabase.co",
         "secret_key": SECRET_KEY,
         "publishable_key": PUBLISHABLE_KEY,
@@ -48,6 +49,14 @@ def test_three_variables_are_enough():
         "keepalive_seconds": 25.0,
         "stream_max_age_seconds": 3600.0,
         "outbox_bytes": 1 << 20,
+        "streams_per_user": 100,
+        "streams_per_project": 2_000,
+        "streams_per_organization": 5_000,
+        "streams_per_address": 1_000,
+        "streams": 10_000,
+        "requests_per_minute": 6_000,
+        "trusted_proxies": Proxies(),
+        "admin_token": None,
         "log_level": "info",
         "log_format": "text",
     }
@@ -73,6 +82,15 @@ def test_three_variables_are_enough():
         ("ROWCAST_KEEPALIVE_SECONDS", "300", "keepalive_seconds", 300.0),
         ("ROWCAST_STREAM_MAX_AGE_SECONDS", "10", "stream_max_age_seconds", 10.0),
         ("ROWCAST_OUTBOX_BYTES", "16384", "outbox_bytes", 16384),
+        ("ROWCAST_STREAMS_PER_USER", "0", "streams_per_user", 0),
+        ("ROWCAST_STREAMS_PER_PROJECT", "1", "streams_per_project", 1),
+        ("ROWCAST_STREAMS_PER_ORGANIZATION", "2", "streams_per_organization", 2),
+        ("ROWCAST_STREAMS_PER_ADDRESS", "3", "streams_per_address", 3),
+        ("ROWCAST_STREAMS", "4", "streams", 4),
+        ("ROWCAST_REQUESTS_PER_MINUTE", "5", "requests_per_minute", 5),
+        ("ROWCAST_TRUSTED_PROXIES", "", "trusted_proxies", Proxies()),
+        ("ROWCAST_TRUSTED_PROXIES", "10.0.0.0/8, unix,", "trusted_proxies", proxies(["10.0.0.0/8", "unix"])),
+        ("ROWCAST_ADMIN_TOKEN", "a" * 32, "admin_token", "a" * 32),
         ("ROWCAST_RETENTION_DAYS", "0", "retention_days", 0.0),
         ("ROWCAST_STUCK_SECONDS", "1", "stuck_seconds", 1.0),
         ("ROWCAST_LOG_LEVEL", "debug", "log_level", "debug"),
@@ -85,7 +103,7 @@ def test_a_variable_is_read(name, text, field, value):
 
 
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 15
+    assert len(Settings.model_fields) == 23
 
 
 @pytest.mark.parametrize(
@@ -134,6 +152,12 @@ def test_the_older_names_of_keys_are_known(first, second, field):
         ("ROWCAST_STREAM_MAX_AGE_SECONDS", "9", "ROWCAST_STREAM_MAX_AGE_SECONDS is wrong: input should be greater"),
         ("ROWCAST_OUTBOX_BYTES", "16383", "OUTBOX_BYTES is wrong: input should be greater than or equal to 16384"),
         ("ROWCAST_OUTBOX_BYTES", "1 MiB", "ROWCAST_OUTBOX_BYTES is wrong: input should be a valid integer"),
+        ("ROWCAST_STREAMS_PER_USER", "-1", "ROWCAST_STREAMS_PER_USER is wrong: input should be greater than or equal"),
+        ("ROWCAST_STREAMS", "many", "ROWCAST_STREAMS is wrong: input should be a valid integer"),
+        ("ROWCAST_TRUSTED_PROXIES", "10.0.0.1,proxy.example", "ROWCAST_TRUSTED_PROXIES 'proxy.example' is no address,"),
+        ("ROWCAST_TRUSTED_PROXIES", "10.0.0.1/8", "'10.0.0.1/8' is no address, network or 'unix' (10.0.0.1/8 has host"),
+        ("ROWCAST_ADMIN_TOKEN", "a" * 31, "ROWCAST_ADMIN_TOKEN is wrong: string should have at least 32 characters."),
+        ("ROWCAST_ADMIN_TOKEN", "a" * 32 + " b", "ROWCAST_ADMIN_TOKEN holds characters that no key has"),
         ("ROWCAST_RETENTION_DAYS", "-1", "ROWCAST_RETENTION_DAYS is wrong: input should be greater than or equal to 0"),
         ("ROWCAST_LOG_LEVEL", "loud", "is wrong: input should be 'debug', 'info', 'warning' or 'error'."),
         ("ROWCAST_LOG_FORMAT", "xml", "ROWCAST_LOG_FORMAT is wrong: input should be 'text' or 'json'."),
@@ -171,14 +195,18 @@ def test_the_issuer_is_the_projects_unless_told_otherwise():
     assert read(SUPABASE_JWT_ISSUER="").issuer is None
 
 
+SECRETS = ["SUPABASE_SECRET_KEY", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_JWT_SECRET", "ROWCAST_ADMIN_TOKEN"]
+
+
 def test_secrets_are_in_no_repr():
-    settings = read(SUPABASE_JWT_SECRET=JWT_SECRET)
+    settings = read(SUPABASE_JWT_SECRET=JWT_SECRET, ROWCAST_ADMIN_TOKEN="admin" * 10)
     for shown in (repr(settings), str(settings)):
         assert SECRET_KEY not in shown
         assert JWT_SECRET not in shown
+        assert "adminadmin" not in shown
 
 
-@pytest.mark.parametrize("name", ["SUPABASE_SECRET_KEY", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_JWT_SECRET"])
+@pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("text", ["sb_publishable_hush", "sb_secret_hush", "hush hush", "hüsh-hush", "hush"])
 def test_secrets_are_in_no_complaint(name, text):
     try:

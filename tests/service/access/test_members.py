@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from service.access import members as module
 from service.access.members import TRUST_SECONDS, Members
+from service.access.rest import Rest
 from service.access.tokens import Principal
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, add_user
 
-PROJECT = str(uuid4())
+PROJECT, ORGANIZATION = str(uuid4()), str(uuid4())
+ROW = {"id": PROJECT, "organization_id": ORGANIZATION}
 
 
 def principal(token: str) -> Principal:
@@ -35,7 +37,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def members(client: httpx.AsyncClient, stack: StackFacts) -> Members:
-    return Members(client, stack.supabase_url, stack.publishable_key, time.monotonic)
+    return Members(Rest(client, stack.supabase_url, stack.publishable_key), time.monotonic)
 
 
 async def refused(members: Members, token: str, project_id: str) -> tuple[int, str, str]:
@@ -88,27 +90,28 @@ async def test_a_publishable_key_that_the_gateway_does_not_know_is_the_services_
     client: httpx.AsyncClient, stack: StackFacts, project: Project
 ) -> None:
     with pytest.raises(DatabaseRefused, match="Invalid API key"):
-        await Members(client, stack.supabase_url, "sb_publishable_wrong", time.monotonic).require(
+        await Members(Rest(client, stack.supabase_url, "sb_publishable_wrong"), time.monotonic).require(
             principal(project.token), project.id
         )
 
 
 async def test_a_database_that_is_not_there_is_unavailable(client: httpx.AsyncClient) -> None:
-    members = Members(client, f"http://127.0.0.1:{unused_port()}", "k", time.monotonic)
+    members = Members(Rest(client, f"http://127.0.0.1:{unused_port()}", "k"), time.monotonic)
     with pytest.raises(DatabaseUnavailable, match="projects"):
         await members.require(principal("t"), PROJECT)
 
 
 ANSWERS = {
-    "the row": (200, [{"id": PROJECT}], None),
+    "the row": (200, [ROW], None),
+    "a row without its organization": (200, [{"id": PROJECT}], DatabaseUnavailable),
     "no row": (200, [], ApiError),
-    "another row": (200, [{"id": str(uuid4())}], DatabaseUnavailable),
-    "two rows": (200, [{"id": PROJECT}, {"id": PROJECT}], DatabaseUnavailable),
+    "another row": (200, [{**ROW, "id": str(uuid4())}], DatabaseUnavailable),
+    "two rows": (200, [ROW, ROW], DatabaseUnavailable),
     "an object": (200, {"message": "hello"}, DatabaseUnavailable),
     "true": (200, True, DatabaseUnavailable),
     "null": (200, None, DatabaseUnavailable),
     "an empty object": (200, {}, DatabaseUnavailable),
-    "the row, but created": (201, [{"id": PROJECT}], DatabaseUnavailable),
+    "the row, but created": (201, [ROW], DatabaseUnavailable),
     "no JSON": (200, "<html>please sign in to the network</html>", DatabaseUnavailable),
     "an empty answer": (204, "", DatabaseUnavailable),
     "a token refused": (401, {"code": "PGRST301", "message": "JWT"}, ApiError),
@@ -119,7 +122,7 @@ ANSWERS = {
     "a failure": (500, {"message": "oops"}, DatabaseUnavailable),
     "a proxy's failure": (502, "<html>Bad Gateway</html>", DatabaseUnavailable),
     "a paused project": (540, {"message": "Project paused"}, DatabaseUnavailable),
-    "a redirect": (302, [{"id": PROJECT}], DatabaseUnavailable),
+    "a redirect": (302, [ROW], DatabaseUnavailable),
 }
 
 
@@ -138,7 +141,7 @@ async def test_nothing_but_the_row_itself_lets_anybody_in(
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        members = Members(client, f"http://127.0.0.1:{runner.addresses[0][1]}", "k", time.monotonic)
+        members = Members(Rest(client, f"http://127.0.0.1:{runner.addresses[0][1]}", "k"), time.monotonic)
         if raises is None:
             await members.require(principal("t"), PROJECT)
         else:
@@ -168,11 +171,11 @@ async def counted(answers: list[httpx.Response]) -> tuple[Members, list[str], Cl
 
     clock = Clock()
     client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    return Members(client, "http://rest.test", "k", clock), asked, clock
+    return Members(Rest(client, "http://rest.test", "k"), clock), asked, clock
 
 
 def yes() -> httpx.Response:
-    return httpx.Response(200, json=[{"id": PROJECT}])
+    return httpx.Response(200, json=[ROW])
 
 
 async def test_all_who_ask_the_same_at_once_share_one_question() -> None:

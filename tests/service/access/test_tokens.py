@@ -227,6 +227,31 @@ def test_a_token_that_names_no_key_is_not_tried_with_every_key():
     assert "names no key" in message
 
 
+API_KEYS = {
+    "a secret key": ("sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz", "secret"),
+    "a publishable key": ("sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH", "publishable"),
+    "the legacy service key": (forge(HS, {"iss": "supabase", "role": "service_role", "exp": NOW + 1e8}), "secret"),
+    "the legacy anon key": (forge(HS, {"iss": "supabase", "role": "anon", "exp": NOW + 1e8}), "publishable"),
+    "a service key of elsewhere": (forge(HS, {"role": "service_role"}, b"another"), "secret"),
+    "a token that is allowed all": (sign(role="service_role"), "secret"),
+    "one signed by a key of the project's": (EC.sign(role="service_role"), "secret"),
+}
+
+
+@pytest.mark.parametrize(("token", "kind"), API_KEYS.values(), ids=API_KEYS)
+@pytest.mark.parametrize("secret", [SECRET, None])
+def test_an_api_key_is_refused_and_told_what_it_is(token, kind, secret):
+    code, message = refused(token, secret=secret)
+    assert code == "invalid_token"
+    assert f"it is a {kind} API key, not the access token of a signed-in user" in message
+    assert ("belongs on no page" in message) == (kind == "secret")
+
+
+@pytest.mark.parametrize("role", [None, "authenticated", "editor", 1, ["service_role"], {"service_role": 1}])
+def test_another_role_is_for_the_database_to_judge(role):
+    assert check(sign(role=role)).user_id == USER
+
+
 def with_part(number, part):
     """A valid token with one of its parts replaced."""
     parts = sign().split(".")

@@ -1,13 +1,14 @@
 """A stream outlives its request: Quart answers, the middleware sends, and whoever leaves ends it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from quart import Quart, Response, has_request_context
 
-from service.streams.asgi import CHUNKS, StreamMiddleware, event_stream
+from service.streams.asgi import STREAM, Stream, StreamMiddleware, event_stream
 from tests.service.fakes import until
 
 HEADERS = {"Content-Type": "text/event-stream"}
@@ -54,11 +55,20 @@ class Stage:
         self.app.asgi_app = StreamMiddleware(self.app.asgi_app)  # type: ignore[method-assign]
         self.chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.ended = 0
+        self.held = [0, 0]  # how often entered and left
         self.in_request: list[bool] = []
 
         @self.app.get("/")
         async def stream() -> Response:
-            return event_stream(self.generate(), HEADERS)
+            return event_stream(Stream(self.generate(), self.hold()), HEADERS)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        self.held[0] += 1
+        try:
+            yield
+        finally:
+            self.held[1] += 1
 
     async def generate(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -84,6 +94,7 @@ async def test_chunks_follow_the_answers_head_one_by_one_and_then_its_end(stage:
     assert client.body == [b"a", b"b", b""]
     assert [message["more_body"] for message in client.sent[1:]] == [True, True, False]
     assert (stage.ended, stage.in_request) == (1, [False, False])
+    assert stage.held == [1, 1]
 
 
 async def test_a_client_that_leaves_while_nothing_happens_ends_the_stream(stage: Stage) -> None:
@@ -100,9 +111,11 @@ async def test_a_client_that_leaves_while_it_is_being_sent_to_ends_the_stream(st
     client = Client(stage.app, stuck_from=1)
     stage.chunks.put_nowait(b"a")
     await until(lambda: b"a" in client.body)
+    assert stage.held == [1, 0]
     client.leave()
     await client.task
     assert stage.ended == 1
+    assert stage.held == [1, 1]
 
 
 async def test_a_server_that_stops_cancels_the_stream(stage: Stage) -> None:
@@ -113,6 +126,7 @@ async def test_a_server_that_stops_cancels_the_stream(stage: Stage) -> None:
     with pytest.raises(asyncio.CancelledError):
         await client.task
     assert stage.ended == 1
+    assert stage.held == [1, 1]
 
 
 async def test_a_client_that_has_left_before_the_answer_gets_no_stream(stage: Stage) -> None:
@@ -135,6 +149,7 @@ async def test_a_client_that_leaves_just_when_it_is_answered_is_not_waited_for(s
     client.leave()
     await client.task
     assert client.body == []
+    assert stage.held == [0, 0]
 
 
 async def test_a_request_s_token_is_not_kept_with_its_stream(stage: Stage) -> None:
@@ -154,6 +169,7 @@ async def test_who_asks_for_the_head_alone_gets_it_and_no_stream(stage: Stage) -
     assert client.status == 200
     assert b"".join(client.body) == b""
     assert stage.ended == 0
+    assert stage.held == [0, 0]
 
 
 async def test_an_answer_that_turns_into_an_error_takes_the_stream_with_it(stage: Stage) -> None:
@@ -164,7 +180,7 @@ async def test_an_answer_that_turns_into_an_error_takes_the_stream_with_it(stage
     client = Client(stage.app)
     await client.task
     assert client.status == 500
-    assert CHUNKS not in client.scope
+    assert STREAM not in client.scope
 
 
 async def test_other_answers_pass_as_they_are(stage: Stage) -> None:

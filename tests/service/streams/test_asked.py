@@ -3,6 +3,7 @@
 import pytest
 from werkzeug.datastructures import Headers
 
+from service.access.gate import Credential
 from service.errors import ApiError
 from service.streams import asked
 
@@ -49,10 +50,24 @@ def test_types() -> None:
         ({"Authorization": "Bearer a.b.c"}, {}, "a.b.c"),
         ({"Authorization": "bearer  a.b.c "}, {"token": "d"}, "a.b.c"),
         ({}, {"token": "d"}, "d"),
+        ({"Authorization": "Bearer a"}, {"ticket": "t"}, "a"),
+        ({}, {"ticket": "", "token": "d"}, "d"),
     ],
 )
 def test_the_first_place_with_a_token_decides(headers: dict[str, str], query: dict[str, str], token: str) -> None:
-    assert asked.access_token(Headers(headers), query) == token
+    assert asked.credential(Headers(headers), query, tickets=True) == Credential(token)
+
+
+def test_a_ticket_counts_before_a_token_and_for_streams_alone() -> None:
+    query = {"token": "d", "ticket": "t"}
+    assert asked.credential(Headers(), query, tickets=True) == Credential("t", is_ticket=True)
+    assert asked.credential(Headers(), query) == Credential("d")
+    with pytest.raises(ApiError, match="Send a Supabase access token"):
+        asked.credential(Headers(), {"ticket": "t"})
+
+
+def test_a_credential_does_not_show_itself() -> None:
+    assert "secret" not in repr(Credential("secret"))
 
 
 @pytest.mark.parametrize(
@@ -67,5 +82,5 @@ def test_the_first_place_with_a_token_decides(headers: dict[str, str], query: di
 )
 def test_there_is_no_falling_through(headers: dict[str, str], query: dict[str, str], code: str) -> None:
     with pytest.raises(ApiError) as raised:
-        asked.access_token(Headers(headers), query)
+        asked.credential(Headers(headers), query, tickets=True)
     assert (raised.value.status, raised.value.code) == (401, code)

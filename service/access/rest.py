@@ -1,0 +1,60 @@
+"""Asks PostgREST, behind a Supabase gateway, and tells apart who is to blame when it does not answer as hoped."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from service.errors import DatabaseRefused, DatabaseUnavailable
+
+ASK_SECONDS = 10.0
+
+
+class Refused(DatabaseRefused):
+    """A 4xx answer. ``code`` is PostgREST's or an SQLSTATE; "" when the gateway alone has answered."""
+
+    def __init__(self, message: str, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Rest:
+    """``api_key`` identifies the service to the gateway."""
+
+    def __init__(self, client: httpx.AsyncClient, supabase_url: str, api_key: str) -> None:
+        self._client = client
+        self._url = f"{supabase_url}/rest/v1"
+        self._api_key = api_key
+
+    async def ask(
+        self,
+        method: str,
+        table: str,
+        parameters: Mapping[str, str],
+        *,
+        bearer: str | None = None,
+        body: object = None,
+        expect: int = httpx.codes.OK,
+    ) -> Any:
+        """The rows that a request tells of. ``bearer`` is whom it is made for, the API key itself when None.
+
+        Raises :class:`Refused`, or :class:`DatabaseUnavailable` for anything but the status that was expected.
+        """
+        headers = {"apikey": self._api_key, "Authorization": f"Bearer {bearer or self._api_key}"}
+        if method != "GET":
+            headers["Prefer"] = "return=representation"
+        try:
+            answer = await self._client.request(
+                method, f"{self._url}/{table}", params=parameters, headers=headers, json=body, timeout=ASK_SECONDS
+            )
+            said = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise DatabaseUnavailable(f"{table}: {error!r}") from error
+        if answer.status_code == expect:
+            return said
+        complaint = f"{table}: HTTP {answer.status_code} {answer.text[:200]}"
+        if answer.is_client_error and answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            code = said.get("code") if isinstance(said, dict) else None
+            raise Refused(complaint, answer.status_code, str(code or ""))
+        raise DatabaseUnavailable(complaint)

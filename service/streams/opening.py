@@ -1,0 +1,57 @@
+"""The way into every stream: who asks, whether they may listen, and a place among the streams that are open."""
+
+import time
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from quart import Response, request
+
+from service.access.gate import Admission
+from service.errors import ApiError
+from service.streams import asgi, asked
+from service.streams.services import Services
+
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Opened(Protocol):
+    """One stream; see :class:`service.streams.session.Session`."""
+
+    @property
+    def id(self) -> str: ...
+    def chunks(self) -> AsyncGenerator[bytes, None]: ...
+
+
+async def admitted(services: Services, project_id: str, *, operators: bool = False) -> Admission:
+    """Whoever sends the present request, let into the project to listen.
+
+    Raises :class:`ApiError` 401, 404, and 503 while shutting down; what :meth:`Gate.admit` raises.
+    """
+    credential = asked.credential(request.headers, request.args, tickets=True)
+    if services.hub.draining:
+        raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)
+    return await services.gate.admit(credential, project_id, operators=operators)
+
+
+def answer(services: Services, admission: Admission, stream: Opened) -> Response:
+    """The stream as the answer to the present request. Nothing may be awaited between it and the route's return.
+
+    Raises :class:`service.errors.LimitReached`.
+    """
+    headers = {**STREAM_HEADERS, "X-Stream-Id": stream.id}
+    if request.method == "HEAD":  # what it would be, without being it
+        return Response(b"", headers=headers)
+    place = services.limits.take(_subjects(services, admission), time.monotonic())
+    return asgi.event_stream(asgi.Stream(stream.chunks(), place), headers)
+
+
+def _subjects(services: Services, admission: Admission) -> list[tuple[str, str]]:
+    subjects = [("user", admission.principal.user_id), ("project", admission.project_id)]
+    if admission.organization_id is not None:
+        subjects.append(("organization", admission.organization_id))
+    return [*subjects, ("address", asked.address(request, services.proxies))]
