@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 import tempfile
@@ -19,6 +20,10 @@ def main() -> None:
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="rowcast-oracle-"))
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)  # PostgreSQL may run as another user
+    logging.basicConfig(
+        filename=directory / "oracle.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.stderr.write(f"seed {arguments.seed}, logs in {directory}\n")
     warm_up = min(30.0, 4 + arguments.seconds / 10)
     verdict = asyncio.run(run(arguments.seed, arguments.seconds, warm_up, directory))

@@ -5,6 +5,7 @@ ones; only what needs the same process waits for its turn.
 """
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,8 @@ import httpx
 import psycopg
 
 from tests.oracle.stage import Service, Stage
+
+logger = logging.getLogger(__name__)
 
 MINUTE = 60.0
 REST_SECONDS = 20.0
@@ -100,7 +103,9 @@ class Faults:
             (await client.delete(self._url)).raise_for_status()
 
     async def _fault(self, name: str) -> None:
+        logger.info("%s: begins", name)
         await self._kinds[name]()
+        logger.info("%s: is over, or told to Realtime", name)
 
     def _long(self, seconds: float) -> float:
         """So long, now and then; mostly shorter, or nothing but outages would be tried."""

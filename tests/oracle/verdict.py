@@ -1,9 +1,12 @@
 """What a run has to say in the end."""
 
+import logging
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
 KEPT = 12
+
+logger = logging.getLogger(__name__)
 
 
 class Complaints:
@@ -19,6 +22,7 @@ class Complaints:
         first = self._first.setdefault(what, deque())
         if len(first) < KEPT:
             first.append(text)
+            logger.error("%s: %s", what, text)
 
     @property
     def told(self) -> list[str]:
