@@ -166,7 +166,7 @@ async def test_right_after_asking(service: Service, project: Project, leave: Lea
 async def test_while_its_access_is_asked(
     service: Service, project: Project, leave: Leave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(monkeypatch, service.running.services.gate._members, "_require", lambda *_: True)
+    held = Held(monkeypatch, service.running.services.gate._members, "_ask", lambda *_: True)
     writer = await asking(service, project)
     await held.asked.wait()
     leave(writer)
