@@ -1,21 +1,33 @@
 """How a stream ends when the server ends it: a reason, and whether the page may come back."""
 
-from enum import Enum
+from dataclasses import dataclass
+from typing import ClassVar
 
 from service.events.model import StreamEnd
 
 
-class Ending(Enum):
-    """The value is the reason on the wire and whether to reconnect."""
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The named ones end streams of any feed; a feed may have reasons of its own."""
 
-    COMPLETED = ("completed", False)
-    TOKEN_EXPIRED = ("token_expired", True)
-    ACCESS_REVOKED = ("access_revoked", False)
-    SHUTDOWN = ("shutdown", True)
-    TOO_SLOW = ("too_slow", True)
-    ERROR = ("error", True)
+    reason: str
+    reconnect: bool
+
+    COMPLETED: ClassVar["Ending"]
+    TOKEN_EXPIRED: ClassVar["Ending"]
+    ACCESS_REVOKED: ClassVar["Ending"]
+    SHUTDOWN: ClassVar["Ending"]
+    TOO_SLOW: ClassVar["Ending"]
+    ERROR: ClassVar["Ending"]
 
     @property
     def message(self) -> StreamEnd:
-        reason, reconnect = self.value
-        return StreamEnd(reason=reason, reconnect=reconnect)
+        return StreamEnd(reason=self.reason, reconnect=self.reconnect)
+
+
+Ending.COMPLETED = Ending("completed", reconnect=False)
+Ending.TOKEN_EXPIRED = Ending("token_expired", reconnect=True)
+Ending.ACCESS_REVOKED = Ending("access_revoked", reconnect=False)
+Ending.SHUTDOWN = Ending("shutdown", reconnect=True)
+Ending.TOO_SLOW = Ending("too_slow", reconnect=True)
+Ending.ERROR = Ending("error", reconnect=True)

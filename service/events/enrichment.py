@@ -10,14 +10,14 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from service.changes.change import Change
-from service.events.model import Error, Message, SnapshotQuery, StreamEnd, Timestamp, WireModel
+from service.events.endings import Ending
+from service.events.feed import Feed, Final, Rows, SnapshotQuery
+from service.events.model import Error, Message, Timestamp, WireModel
 
 EVENTS = "enrichment_events"
 BOMS = "boms"
 COMPONENTS = "bom_line_items"
 FINAL = frozenset({"enrichment.completed", "enrichment.failed"})
-ENDED = frozenset({"completed", "failed"})
-"""States in which no further event comes by itself; a new run may begin."""
 
 
 class SnakeModel(WireModel):
@@ -69,13 +69,6 @@ class Connected(SnakeMessage):
     state: State
 
 
-class Snapshot(SnakeMessage):
-    type: Literal["snapshot"] = "snapshot"
-    state: State
-    components: list[Component]
-    revision: int
-
-
 class _About(SnakeMessage):
     """What every event says; ``type``, the SSE event's name, is told as ``event_type``."""
 
@@ -104,12 +97,14 @@ class ComponentEvent(_About):
     created_at: Timestamp
 
 
-class EnrichmentFeed:
-    """The feed ``enrichment``; see :class:`service.events.model.Feed`."""
+class EnrichmentFeed(Feed):
+    """The feed ``enrichment``."""
 
     name = "enrichment"
     snapshot_query = SnapshotQuery("enrichment_snapshot", "bom_id")
     append_only = frozenset({EVENTS})
+    named = True
+    opens_with_state = True
     types = frozenset({
         "enrichment.started", "enrichment.progress", "enrichment.component.completed", "enrichment.component.failed",
         "enrichment.completed", "enrichment.failed",
@@ -122,13 +117,30 @@ class EnrichmentFeed:
             return [Error(code="not_found", message="The BOM was deleted.")]
         return []
 
-    def ending(self, change: Change) -> StreamEnd | None:
-        """How streams end after this change, if they do."""
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> Connected:  # noqa: ARG002
+        return Connected(bom_id=key, state=_state(rows))
+
+    def snapshot(self, rows: Rows) -> Mapping[str, WireModel | Sequence[WireModel]]:
+        return {"state": _state(rows), "components": [Component.model_validate(row) for row in rows[COMPONENTS]]}
+
+    def ending(self, change: Change) -> Ending | None:
         if change.table == EVENTS and change.row is not None and change.row["event_type"] in FINAL:
-            return StreamEnd(reason=change.row["event_type"], reconnect=False)
+            return Ending(change.row["event_type"], reconnect=False)
         if change.table == BOMS and change.op == "D":
-            return StreamEnd(reason="error", reconnect=False)
+            return Ending("error", reconnect=False)
         return None
+
+    def final(self, rows: Rows) -> Final | None:
+        """A BOM has ended when its last event told so: a new run begins with another."""
+        last = rows[EVENTS][0] if rows[EVENTS] else None
+        if last is None or last["event_type"] not in FINAL:
+            return None
+        return Final(events(last), Ending(last["event_type"], reconnect=False))
+
+
+def _state(rows: Rows) -> State:
+    """The BOM's state; that of none at all where it has been deleted."""
+    return State.model_validate(rows[BOMS][0]) if rows[BOMS] else State()
 
 
 def events(row: Mapping[str, Any]) -> list[Message]:

@@ -1,18 +1,13 @@
-"""What a feed is, and what the messages of every feed have in common.
+"""What the messages of every feed have in common.
 
-A feed's module says which tables it has, what a change of theirs means as messages, and how its snapshot is read.
 Messages are frozen Pydantic models: their fields are the wire's, in the order of the wire.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 from pydantic.alias_generators import to_camel
-
-from service.changes.change import Change
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -71,43 +66,3 @@ class StreamEnd(Message):
 
 CONTROL_TYPES = frozenset({"connected", "snapshot", "live", "reset", "error", "stream_end"})
 """Messages about the stream itself, which ``?types=`` never takes away."""
-
-
-@dataclass(frozen=True)
-class SnapshotQuery:
-    """The database function that reads a key's snapshot, and the name of its argument."""
-
-    function: str
-    argument: str
-
-
-class Feed(Protocol):
-    """One feed: pure, and the same for every key of it."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def snapshot_query(self) -> SnapshotQuery: ...
-
-    @property
-    def append_only(self) -> frozenset[str]:
-        """Tables whose changes never merge: each row is an event of its own."""
-        ...
-
-    @property
-    def types(self) -> frozenset[str]:
-        """The types that :meth:`translate` can give, which ``?types=`` may choose from."""
-        ...
-
-    def translate(self, change: Change) -> Sequence[Message]:
-        """The messages that a change means, none to several, in order."""
-        ...
-
-    def connected(self, key: str, revision: int, *, resumed: bool, live: bool) -> Message:
-        """A stream's first message."""
-        ...
-
-    def snapshot(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Sequence[WireModel]]:
-        """The snapshot's lists, by their name on the wire, from the rows of the snapshot query."""
-        ...

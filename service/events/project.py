@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.changes.change import Change
-from service.events.model import Message, SnapshotQuery, Timestamp, WireModel, moment
+from service.events.feed import Feed, Rows, SnapshotQuery
+from service.events.model import Message, Timestamp, WireModel, moment
 
 JOBS = "jobs"
 SOURCES = "ingestion_sources"
@@ -128,18 +129,17 @@ class ProposalDeleted(Message):
     proposal_id: str
 
 
-class ProjectFeed:
-    """The feed ``project``; see :class:`service.events.model.Feed`."""
+class ProjectFeed(Feed):
+    """The feed ``project``."""
 
     name = "project"
     snapshot_query = SnapshotQuery("project_snapshot", "project_id")
-    append_only: frozenset[str] = frozenset()
     types = frozenset({
         "status_update", "source_deleted", "progress_update", "job_update", "job_deleted", "new_proposal",
         "proposal_update", "proposal_deleted",
     })  # fmt: skip
 
-    def connected(self, key: str, revision: int, *, resumed: bool, live: bool) -> Connected:
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> Connected:  # noqa: ARG002
         return Connected(project_id=key, revision=revision, resumed=resumed, live=live, exact=True)
 
     def translate(self, change: Change) -> Sequence[Message]:
@@ -149,7 +149,7 @@ class ProjectFeed:
             return self._deleted(change.table, change.row_id)
         return self._written(change)
 
-    def snapshot(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Sequence[WireModel]]:
+    def snapshot(self, rows: Rows) -> Mapping[str, Sequence[WireModel]]:
         return {
             "sources": [Source.model_validate(row) for row in rows[SOURCES]],
             "jobs": [Job(**_job_fields(row), progress=_progress(row)) for row in rows[JOBS] if not row["staff"]],

@@ -1,13 +1,20 @@
 """A change on its way to viewers, together with what it means, encoded once for all of them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from service.changes.change import Change, merge
-from service.events.model import Feed
+from service.events.endings import Ending
+from service.events.feed import Feed
 from service.events.wire import Encoded, encode
 
 OVERHEAD = 300
 """Bytes a delivery takes beside its messages, about."""
+
+
+def ending_of(deliveries: Sequence["Delivery"]) -> Ending | None:
+    """How streams end after these: what the last of them that tells anything says."""
+    return next((delivery.ending for delivery in reversed(deliveries) if delivery.messages), None)
 
 
 class Delivery:
@@ -51,6 +58,11 @@ class Delivery:
     def committed_at(self) -> float:
         """When the change was committed, in s since the epoch."""
         return datetime.fromisoformat(self.change.committed_at).timestamp()
+
+    @property
+    def ending(self) -> Ending | None:
+        """How streams end after it; None when they go on."""
+        return self._feed.ending(self.change)
 
     def merged(self, newer: "Delivery") -> "Delivery":
         return Delivery(merge(self.change, newer.change), self._feed, max(self.size, newer.size), self.first)

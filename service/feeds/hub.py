@@ -14,9 +14,10 @@ from typing import Protocol
 from service.changes.change import Change, FeedKey
 from service.changes.log import Snapshot
 from service.events.endings import Ending
-from service.events.model import Feed, Live, Reset
+from service.events.feed import Feed
+from service.events.model import Live, Reset
 from service.feeds.batch import Batch
-from service.feeds.delivery import Delivery
+from service.feeds.delivery import Delivery, ending_of
 from service.feeds.outbox import Outbox
 from service.feeds.past import History, Past, SnapshotLog
 from service.feeds.ring import Ring
@@ -115,6 +116,9 @@ class Topic:
         self._flushed_at = asyncio.get_running_loop().time()
         if conflated := sum(viewer.offer(batch) for viewer in self.viewers):
             self._metrics.conflated.inc(conflated)
+        if (ending := ending_of(batch.deliveries)) is not None:
+            for viewer in self.viewers:
+                viewer.end(ending)
 
     def _forget_pending(self, told: int) -> None:
         self.close()
@@ -210,7 +214,7 @@ class Hub:
         topic.viewers.remove(viewer)
         viewer.close()
         self.metrics.streams_open.labels(topic.feed.name).dec()
-        self.metrics.streams_ended.labels(viewer.ending.value[0] if viewer.ending else "gone").inc()
+        self.metrics.streams_ended.labels(viewer.ending.reason if viewer.ending else "gone").inc()
         self._linger(topic)
         self._note_empty()
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from service.changes.change import Change, FeedKey
 from service.changes.listener import Log
 from service.changes.log import Snapshot
-from service.events.model import Feed
+from service.events.feed import Feed, Rows
 from service.events.wire import Encoded, snapshot_parts
 from service.feeds.delivery import Delivery
 from service.feeds.ring import Ring
@@ -36,9 +36,10 @@ class History:
 
 @dataclass(frozen=True)
 class State:
-    """A key's rows as they were at the revision ``head``, as messages."""
+    """A key's rows as they were at the revision ``head``, also as messages."""
 
     head: int
+    rows: Rows
     parts: Sequence[Encoded]
 
 
@@ -150,7 +151,7 @@ class Past:
     async def _read_state(self) -> State:
         query = self._feed.snapshot_query
         read = await self._log.snapshot(query.function, query.argument, self._key.key)
-        return State(read.head, snapshot_parts(read.head, self._feed.snapshot(read.rows)))
+        return State(read.head, read.rows, snapshot_parts(read.head, self._feed.snapshot(read.rows)))
 
 
 def _after(cursor: int, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:

@@ -19,6 +19,7 @@ from service.events.endings import Ending
 from service.events.model import Error, Message, Reset
 from service.events.wire import encode
 from service.feeds.batch import Written
+from service.feeds.delivery import ending_of
 from service.feeds.hub import Hub, Topic
 from service.feeds.outbox import merge_range
 from service.feeds.past import State
@@ -49,22 +50,32 @@ class Request:
 
 
 class Session:
-    """One stream of one key. Iterate :meth:`chunks` once. ``id`` names it in the log and to its page."""
+    """One stream of one key. Iterate :meth:`chunks` once. ``id`` names it in the log and to its page.
+
+    ``state`` is what a feed that opens with the state tells; without a cursor the stream begins there.
+    """
 
     def __init__(
-        self, hub: Hub, key: FeedKey, request: Request, keepalive_seconds: float, random: Callable[[], float]
+        self,
+        hub: Hub,
+        key: FeedKey,
+        request: Request,
+        keepalive_seconds: float,
+        random: Callable[[], float],
+        state: State | None = None,
     ) -> None:
         self._hub = hub
         self._key = key
         self._feed = hub.feeds[key.feed]
         self._request = request
+        self._state = state
         self._keepalive_seconds = keepalive_seconds
         self._random = random
         self.id = secrets.token_hex(4)
         self._deliveries = 0  # messages written
         self._count_deliveries = hub.metrics.deliveries.labels(key.feed).inc
         self._error: Exception | None = None  # what it could not bear
-        self._writer = frames.event_writer(request.named, request.types)
+        self._writer = frames.event_writer(request.named or self._feed.named, request.types)
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -92,7 +103,7 @@ class Session:
             logger.info(
                 "stream ended",
                 extra=self._fields(
-                    reason=viewer.ending.value[0] if viewer.ending else "gone",
+                    reason=viewer.ending.reason if viewer.ending else "gone",
                     seconds=asyncio.get_running_loop().time() - opened_at,
                     deliveries=self._deliveries,
                     conflated=viewer.outbox.conflated,
@@ -113,10 +124,11 @@ class Session:
         return self._frame(told) + self._frame(Ending.ERROR.message)
 
     def _opening(self, topic: Topic, viewer: Viewer) -> bytes:
-        cursor, head = self._request.cursor, topic.ring.head
+        cursor, state = self._request.cursor, self._state
         resumed = cursor is not None
-        revision = head if cursor is None else cursor
-        connected = self._feed.connected(self._key.key, revision, resumed=resumed, live=topic.live)
+        revision = cursor if cursor is not None else state.head if state is not None else topic.ring.head
+        rows = {} if state is None else state.rows
+        connected = self._feed.connected(self._key.key, revision, resumed=resumed, live=topic.live, rows=rows)
         viewer.live = None  # what it said is in `connected`
         start = None if self._request.snapshot and not resumed else revision
         low, high = RETRY_MILLISECONDS
@@ -124,20 +136,33 @@ class Session:
 
     async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncIterator[bytes]:
         """What the page asks for before the present: a replay from its cursor, a snapshot, or nothing."""
-        cursor = self._request.cursor
-        if cursor is not None:
-            history = await topic.past.history(cursor, topic.ring.head)
-            if history is None:
-                viewer.tell_reset(Reset(reason="the cursor is too old, or not from this database"))
-                return
-            viewer.outbox.skip_to(history.head)
-            missed = merge_range(history.deliveries)
-            for start in range(0, len(missed), REPLAY_PIECE):
-                for chunk in self._told(self._writer.write(missed[start : start + REPLAY_PIECE])):
-                    yield chunk
-        elif self._request.snapshot:
-            for chunk in self._snapshot(viewer, await topic.past.state()):
+        published = topic.ring.head
+        since, state = self._request.cursor, self._state
+        self._state = None  # streams are many and live long
+        if since is None and self._request.snapshot:
+            state = state or await topic.past.state()
+            for chunk in self._snapshot(viewer, state):
                 yield chunk
+        if since is None and state is not None:
+            viewer.outbox.skip_to(state.head)
+            if state.head >= published:
+                for chunk in self._final(viewer, state):
+                    yield chunk
+                return
+            since = state.head
+        if since is None:
+            return
+        history = await topic.past.history(since, published)
+        if history is None:
+            viewer.tell_reset(Reset(reason="the cursor is too old, or not from this database"))
+            return
+        viewer.outbox.skip_to(history.head)
+        missed = merge_range(history.deliveries)
+        for start in range(0, len(missed), REPLAY_PIECE):
+            for chunk in self._told(self._writer.write(missed[start : start + REPLAY_PIECE])):
+                yield chunk
+        if (ending := ending_of(history.deliveries)) is not None and not viewer.has_news:
+            viewer.end(ending)
 
     async def _live(self, topic: Topic, viewer: Viewer) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
@@ -160,6 +185,8 @@ class Session:
                     continue
                 snapshot_due = math.inf
                 for chunk in self._snapshot(viewer, state):
+                    yield chunk
+                for chunk in self._final(viewer, state):
                     yield chunk
             elif viewer.live is not None:
                 live, viewer.live = viewer.live, None
@@ -207,6 +234,15 @@ class Session:
         last = state.parts[-1]
         for part in state.parts:
             yield self._writer.frame(part, state.head if part is last else None)
+
+    def _final(self, viewer: Viewer, state: State) -> Iterable[bytes]:
+        """Where the key has ended: what was told at last, and the end."""
+        final = self._feed.final(state.rows)
+        if final is None or viewer.has_news:
+            return
+        for message in final.messages:
+            yield self._frame(message, state.head if message is final.messages[-1] else None)
+        viewer.end(final.ending)
 
     def _told(self, written: Written) -> Iterable[bytes]:
         self._passed_over = written.passed_over if written.messages else written.passed_over or self._passed_over

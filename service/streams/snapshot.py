@@ -6,7 +6,7 @@ from quart import Blueprint, Response, request
 
 from service.changes.change import FeedKey
 from service.events.model import Reset
-from service.events.wire import encode, encode_model, snapshot_parts
+from service.events.wire import encode, snapshot_members, snapshot_parts
 from service.feeds.hub import Hub
 from service.feeds.outbox import merge_range
 from service.streams import asked
@@ -49,9 +49,7 @@ async def _state(hub: Hub, key: FeedKey) -> tuple[int, bytes]:
     """The snapshot's revision and its lists, as JSON members."""
     feed = hub.feeds[key.feed]
     read = await hub.snapshot(key)
-    lists = feed.snapshot(read.rows)
-    members = [b'"%s":[%s]' % (name.encode(), b",".join(map(encode_model, rows))) for name, rows in lists.items()]
-    return read.head, b",".join(members)
+    return read.head, snapshot_members(feed.snapshot(read.rows))
 
 
 async def _events(hub: Hub, key: FeedKey, since: int) -> tuple[int, bytes]:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from service.changes.change import Change, Op
-from service.events.model import Message, SnapshotQuery, WireModel
+from service.events.endings import Ending
+from service.events.feed import Feed, Final, Rows, SnapshotQuery
+from service.events.model import Message, WireModel
 from service.feeds.delivery import Delivery
 
 AT = "2026-11-21T12:00:00+00:00"
@@ -18,7 +20,7 @@ class Told(Message):
     other: int | None = None
 
 
-class TinyFeed:
+class TinyFeed(Feed):
     name = "tiny"
     snapshot_query = SnapshotQuery("tiny_snapshot", "key")
     append_only = frozenset({"events"})
@@ -34,11 +36,34 @@ class TinyFeed:
         told = {name: change.row[name] for name in ("value", "other") if change.op == "I" or name in change.changed}
         return [*gone, Told(type=kind, row_id=change.row_id, **told)]
 
-    def connected(self, key: str, revision: int, *, resumed: bool, live: bool) -> Message:
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> Message:
         return Told(type="connected", row_id=key, value=revision)
 
-    def snapshot(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Sequence[WireModel]]:
+    def snapshot(self, rows: Rows) -> Mapping[str, Sequence[WireModel]]:
         return {"rows": [Told(type="row", row_id=row["id"], value=row["value"]) for row in rows["rows"]]}
+
+
+class ShopFeed(TinyFeed):
+    """Its keys end: with an event of value 0, all is sold. Its pages are told the first row when they come in."""
+
+    named = True
+    opens_with_state = True
+
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> Message:
+        return Told(type="connected", row_id=key, value=rows["rows"][0]["value"])
+
+    def ending(self, change: Change) -> Ending | None:
+        sold_out = change.table == "events" and change.row is not None and change.row["value"] == 0
+        return Ending("sold_out", reconnect=False) if sold_out else None
+
+    def final(self, rows: Rows) -> Final | None:
+        if rows["rows"][0]["value"] != 0:
+            return None
+        return Final([Told(type="event", row_id="last")], Ending("sold_out", reconnect=False))
+
+
+def sold_out(revision: int) -> Change:
+    return make_change(revision, "I", f"e{revision}", "events", row={"value": 0, "other": None})
 
 
 def make_change(

@@ -4,7 +4,7 @@ import pytest
 
 from service.changes.change import Change
 from service.events.enrichment import EnrichmentFeed, events
-from service.events.wire import encode
+from service.events.wire import encode, snapshot_members
 
 BOM = "22222222-2222-4222-8222-222222222222"
 AT = "2026-01-02T03:04:05.678901+00:00"
@@ -120,3 +120,37 @@ def test_every_type_can_be_asked_for():
         for name, _ in wire(events(row(what, payload=payload)))
     }
     assert types == EnrichmentFeed.types
+
+
+ROWS = {"boms": [STATE], "bom_line_items": [FAILED, ENRICHED], "enrichment_events": [row()]}
+
+
+def test_a_stream_opens_with_the_state():
+    message = EnrichmentFeed().connected(BOM, 7, resumed=False, live=True, rows=ROWS)
+    ((name, data),) = wire([message])
+    assert (name, list(data)) == ("connected", ["type", "bom_id", "message", "state"])
+    assert (data["bom_id"], data["message"], data["state"]["percent_complete"]) == (BOM, "Stream connected", 50.0)
+
+
+def test_the_snapshot_is_the_state_and_the_components_as_events_tell_them():
+    told = json.loads(b"{%s}" % snapshot_members(EnrichmentFeed().snapshot(ROWS)))
+    assert list(told) == ["state", "components"]
+    assert [component["line_item_id"] for component in told["components"]] == ["i2", "i1"]
+
+
+def test_nothing_is_known_of_a_bom_that_is_gone():
+    nothing = {"boms": [], "bom_line_items": [], "enrichment_events": []}
+    told = json.loads(b"{%s}" % snapshot_members(EnrichmentFeed().snapshot(nothing)))
+    assert (told["state"]["status"], told["components"]) == ("idle", [])
+    assert EnrichmentFeed().final(nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("what", "ended"), [("completed", True), ("failed", True), ("progress", False), ("started", False)]
+)
+def test_a_bom_has_ended_when_its_last_event_says_so(what, ended):
+    final = EnrichmentFeed().final({**ROWS, "enrichment_events": [row(what)]})
+    assert (final is not None) == ended
+    if final is not None:
+        assert [name for name, _ in wire(final.messages)] == [f"enrichment.{what}"]
+        assert final.ending.reason == f"enrichment.{what}"

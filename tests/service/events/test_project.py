@@ -65,7 +65,7 @@ def translated(table: str, op: str, row: dict[str, Any] | None, *changed: str) -
 
 
 def test_connected() -> None:
-    assert told([FEED.connected("p", 7, resumed=True, live=False)]) == [
+    assert told([FEED.connected("p", 7, resumed=True, live=False, rows={})]) == [
         {
             "type": "connected", "message": "Connected to status updates", "projectId": "p", "revision": 7,
             "resumed": True, "live": False, "exact": True,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.events.model import Live, WireModel
-from service.events.wire import encode, snapshot_parts
+from service.events.wire import encode, snapshot_members, snapshot_parts
 
 
 class Row(WireModel):
@@ -42,3 +42,19 @@ def test_a_row_longer_than_a_part_has_one_to_itself() -> None:
     rows = [Row(text="x"), Row(text="y" * 5000), Row(text="z")]
     parts = [json.loads(part.data) for part in snapshot_parts(7, {"a": rows}, limit=1000)]
     assert [[row["text"][0] for row in part["a"]] for part in parts] == [["x"], ["y"], ["z"]]
+
+
+def test_objects_stand_in_each_part_and_lists_go_on() -> None:
+    rows = [Row(text=str(n)) for n in range(100)]
+    encoded = snapshot_parts(7, {"state": Row(text="x"), "a": rows}, limit=1000)
+    parts = [json.loads(part.data) for part in encoded]
+    assert len(parts) > 1
+    assert all(part["state"] == {"text": "x"} for part in parts)
+    assert [row["text"] for part in parts for row in part["a"]] == [str(n) for n in range(100)]
+    assert all(len(part.data) <= 1000 for part in encoded)
+
+
+def test_a_snapshot_in_one_answer_is_members_of_an_object() -> None:
+    assert snapshot_members({"state": Row(text="x"), "a": [Row(text="y"), Row(text="z")]}) == (
+        b'"state":{"text":"x"},"a":[{"text":"y"},{"text":"z"}]'
+    )

@@ -44,10 +44,10 @@ class FakeListener:
 
 
 class Bench:
-    def __init__(self, linger_seconds: float = 60) -> None:
+    def __init__(self, linger_seconds: float = 60, feed: TinyFeed | None = None) -> None:
         self.log = FakeLog(floor=START)
         self.listener = FakeListener(self.log)
-        self.hub = Hub(self.log, {"tiny": TinyFeed()}, linger_seconds, outbox_bytes=1 << 20, metrics=Metrics())
+        self.hub = Hub(self.log, {"tiny": feed or TinyFeed()}, linger_seconds, outbox_bytes=1 << 20, metrics=Metrics())
         self.hub.bind(self.listener)
 
     def commit(self, *revisions: int) -> None:

@@ -17,12 +17,13 @@ from service.changes.change import Change
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.feeds.delivery import Delivery
 from service.feeds.hub import Topic
+from service.feeds.past import State as KeyState
 from service.streams.session import Request, Session, expiry
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START, Bench
 from tests.service.feeds.test_outbox import State, logs, reduce, tell
 from tests.service.logged import logged
-from tests.service.tiny import TinyFeed, make_change
+from tests.service.tiny import ShopFeed, TinyFeed, make_change, sold_out
 
 HOUR = 3600.0
 
@@ -96,8 +97,8 @@ class Stage(Bench):
 
     topic: Topic
 
-    def page(self, keepalive: float = HOUR, **wanted: Any) -> Page:
-        return Page(Session(self.hub, KEY, asked(**wanted), keepalive, lambda: 0.0))
+    def page(self, keepalive: float = HOUR, state: KeyState | None = None, **wanted: Any) -> Page:
+        return Page(Session(self.hub, KEY, asked(**wanted), keepalive, lambda: 0.0, state))
 
 
 @pytest.fixture
@@ -618,3 +619,122 @@ async def test_a_bug_is_an_error_with_its_traceback_and_the_streams_id(
 
 async def test_streams_have_names_of_their_own(stage: Stage) -> None:
     assert len({stage.page().session.id for _ in range(100)}) == 100
+
+
+# A key that ends
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Stage]:
+    stage = Stage(feed=ShopFeed())
+    stage.elsewhere(101, 102, 103)
+    stage.log.rows = {"rows": [{"id": "a", "value": 1}]}
+    stage.topic = await stage.hub.topic(KEY)
+    yield stage
+    await stage.hub.close()
+
+
+def sell_out(shop: Stage, revision: int) -> None:
+    shop.hub.changes(KEY, [shop.log.append(sold_out(revision))])
+    shop.log.rows = {"rows": [{"id": "a", "value": 0}]}
+
+
+STREAM_END = {"type": "stream_end", "reason": "sold_out", "reconnect": False}
+
+
+async def test_events_of_a_feed_that_names_them_are_named(shop: Stage) -> None:
+    page = shop.page(state=await shop.topic.past.state())
+    await page.read()
+    assert [(name, id_) for name, id_, _ in page.frames] == [("connected", "103")]
+
+
+async def test_a_stream_ends_after_the_last_event(shop: Stage) -> None:
+    page = shop.page(state=await shop.topic.past.state())
+    await page.read()
+    shop.commit(104)
+    sell_out(shop, 105)
+    await page.read_all()
+    assert page.ids == [("connected", "103"), ("new", "104"), ("event", "105"), ("stream_end", None)]
+    assert page.frames[-1][2] == STREAM_END
+    assert not shop.topic.viewers
+
+
+async def test_a_stream_goes_on_when_the_last_event_was_not_the_last(shop: Stage) -> None:
+    page = shop.page(state=await shop.topic.past.state())
+    await page.read()
+    shop.hub.changes(KEY, [shop.log.append(sold_out(104)), shop.log.append(make_change(105, "I", "b"))])
+    await page.read_until("new")
+    shop.commit(106)
+    await page.read()
+    assert page.types == ["connected", "event", "new", "new"]
+    await page.close()
+
+
+async def test_a_replay_that_ends_with_the_last_event_ends_the_stream(shop: Stage) -> None:
+    sell_out(shop, 104)
+    page = shop.page(cursor=102, state=await shop.topic.past.state())
+    await page.read_all()
+    assert page.ids == [("connected", "102"), ("new", "103"), ("event", "104"), ("stream_end", None)]
+
+
+async def test_a_replay_beyond_the_last_event_does_not(shop: Stage) -> None:
+    sell_out(shop, 104)
+    shop.commit(105)
+    page = shop.page(cursor=103, state=await shop.topic.past.state())
+    await page.read_until("new")
+    assert page.types == ["connected", "event", "new"]
+    shop.commit(106)
+    assert await page.read()
+    await page.close()
+
+
+async def test_a_key_that_has_ended_is_told_with_its_last_event_and_the_end(shop: Stage) -> None:
+    sell_out(shop, 104)
+    page = shop.page(state=await shop.topic.past.state())
+    await page.read_all()
+    assert page.ids == [("connected", "104"), ("event", "104"), ("stream_end", None)]
+    assert page.frames[0][2]["value"] == 0
+
+
+async def test_so_it_is_after_a_snapshot(shop: Stage) -> None:
+    sell_out(shop, 104)
+    page = shop.page(snapshot=True, state=await shop.topic.past.state())
+    await page.read_all()
+    assert page.ids == [("connected", None), ("snapshot", "104"), ("event", "104"), ("stream_end", None)]
+
+
+async def test_so_it_is_after_a_reset(shop: Stage) -> None:
+    sell_out(shop, 104)
+    page = shop.page(cursor=1, state=await shop.topic.past.state())
+    await page.read_all()
+    assert page.types == ["connected", "reset", "snapshot", "event", "stream_end"]
+
+
+async def test_what_came_after_the_state_was_read_is_told(shop: Stage) -> None:
+    state = await shop.topic.past.state()
+    shop.commit(104, 105)
+    page = shop.page(state=state)
+    await page.read_until("new")
+    assert page.ids == [("connected", "103"), ("new", "104"), ("new", "105")]
+    await page.close()
+
+
+async def test_what_the_state_knows_before_it_is_published_is_not_told_again(shop: Stage) -> None:
+    shop.elsewhere(104)
+    page = shop.page(state=await shop.topic.past.state())
+    await page.read()
+    shop.hub.changes(KEY, [shop.log.changes[-1]])
+    shop.commit(105)
+    await page.read()
+    assert page.ids == [("connected", "104"), ("new", "105")]
+    await page.close()
+
+
+async def test_a_key_that_began_anew_since_its_end_was_read_goes_on(shop: Stage) -> None:
+    sell_out(shop, 104)
+    state = await shop.topic.past.state()
+    shop.commit(105)
+    page = shop.page(state=state)
+    await page.read_until("new")
+    assert page.ids == [("connected", "104"), ("new", "105")]
+    await page.close()
