@@ -58,6 +58,7 @@ def configuration(file: Path | None, bind: str | None, stuck_seconds: float) -> 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ServerError(f"{file} is no TOML: {error}.") from None
     config.stuck_seconds = stuck_seconds
+    config.alpn_protocols = ["http/1.1"]  # streams are refused over HTTP/2
     if bind is not None:
         config.bind = [bind]
     if config.errorlog == "-":

@@ -30,8 +30,11 @@ class Opened(Protocol):
 async def admitted(services: Services, project_id: str, *, operators: bool = False) -> Admission:
     """Whoever sends the present request, let into the project to listen.
 
-    Raises :class:`ApiError` 401, 404, and 503 while shutting down; what :meth:`Gate.admit` raises.
+    Raises :class:`ApiError` 401, 404, 505 for HTTP/2, and 503 while shutting down; what :meth:`Gate.admit` raises.
     """
+    # Hypercorn (0.18) keeps all that a client does not take in memory there, without bound, and no time limit ends that.
+    if request.scope["http_version"] == "2":
+        raise ApiError(505, "bad_request", "Streams go over HTTP/1.1; let a proxy speak HTTP/2 with browsers.")
     credential = asked.credential(request.headers, request.args, tickets=True)
     if services.hub.draining:
         raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)

@@ -215,6 +215,7 @@ def test_a_configuration_is_read_and_bind_wins(tmp_path: Path) -> None:
     config = configuration(file, "127.0.0.1:2", 30)
     assert (config.bind, config.backlog) == (["127.0.0.1:2"], 4096)
     assert configuration(None, None, 30).bind == ["127.0.0.1:8000"]
+    assert configuration(None, None, 30).alpn_protocols == ["http/1.1"]
 
 
 def test_lines_to_stderr_go_through_our_logging_and_files_stay_files(tmp_path: Path) -> None:
