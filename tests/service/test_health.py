@@ -10,10 +10,13 @@ from quart import Quart
 
 from service import health
 from service.app import create_app, drain
+from service.changes.change import FeedKey
 from service.pipeline import Pipeline
 from service.settings import Settings
 from tests.conftest import StackFacts, unused_port
-from tests.service.conftest import served, service_environment
+from tests.service.conftest import Project, served, service_environment
+from tests.service.fakes import until
+from tests.service.proxy import faulty_proxy
 
 
 def test_a_service_that_can_serve_is_alive_and_ready(service: str) -> None:
@@ -87,3 +90,32 @@ async def test_a_database_that_never_answers_is_not_waited_for(
     port = silent.sockets[0].getsockname()[1]
     async with silent, in_process(stack, SUPABASE_URL=f"http://127.0.0.1:{port}") as (app, _):
         assert await asked(app) == (503, "unready", "the database did not answer within 0.1 s")
+
+
+async def test_a_database_that_goes_and_comes_back_takes_readiness_with_it(stack: StackFacts) -> None:
+    async with faulty_proxy(stack.supabase_url) as proxy, in_process(stack, SUPABASE_URL=proxy.url) as (app, _):
+        assert await asked(app) == (200, "ready", None)
+        proxy.refused.add("rest")
+        proxy.cut("rest")
+        status, word, reason = await asked(app)
+        assert (status, word) == (503, "unready")
+        assert reason is not None
+        assert reason.startswith("feed_heads: ")
+        proxy.refused.clear()
+        assert await asked(app) == (200, "ready", None)
+
+
+async def test_realtime_that_goes_and_comes_back_degrades_a_service_that_follows_something(
+    stack: StackFacts, project: Project
+) -> None:
+    async with faulty_proxy(stack.supabase_url) as proxy, in_process(stack, SUPABASE_URL=proxy.url) as (app, running):
+        key = FeedKey("project", project.id)
+        assert (await running.services.hub.topic(key, patience=10)).live
+        assert await asked(app) == (200, "ready", None)
+        proxy.refused.add("realtime")
+        proxy.cut("realtime")
+        await until(lambda: not running.listener.is_key_live(key))
+        assert await asked(app) == (200, "degraded", None)
+        proxy.refused.clear()
+        await until(lambda: running.listener.is_key_live(key))
+        assert await asked(app) == (200, "ready", None)
