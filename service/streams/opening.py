@@ -32,7 +32,7 @@ async def admitted(services: Services, project_id: str, *, operators: bool = Fal
 
     Raises :class:`ApiError` 401, 404, 505 for HTTP/2, and 503 while shutting down; what :meth:`Gate.admit` raises.
     """
-    # Hypercorn (0.18) keeps all that a client does not take in memory there, without bound, and no time limit ends that.
+    # Hypercorn (0.18) keeps all that a client does not take in memory there, without bound or time limit.
     if request.scope["http_version"] == "2":
         raise ApiError(505, "bad_request", "Streams go over HTTP/1.1; let a proxy speak HTTP/2 with browsers.")
     credential = asked.credential(request.headers, request.args, tickets=True)

@@ -46,6 +46,12 @@ def test_a_service_with_the_wrong_key_says_what_the_database_says(stack: StackFa
         assert "Invalid API key" in ready.json()["reason"]
 
 
+@pytest.fixture
+def no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every check asks the database."""
+    monkeypatch.setattr(health, "TRUST_SECONDS", 0.0)
+
+
 @asynccontextmanager
 async def in_process(stack: StackFacts, **variables: str) -> AsyncIterator[tuple[Quart, Pipeline]]:
     """A service whose parts a test can reach."""
@@ -92,6 +98,7 @@ async def test_a_database_that_never_answers_is_not_waited_for(
         assert await asked(app) == (503, "unready", "the database did not answer within 0.1 s")
 
 
+@pytest.mark.usefixtures("no_trust")
 async def test_a_database_that_goes_and_comes_back_takes_readiness_with_it(stack: StackFacts) -> None:
     async with faulty_proxy(stack.supabase_url) as proxy, in_process(stack, SUPABASE_URL=proxy.url) as (app, _):
         assert await asked(app) == (200, "ready", None)

@@ -13,6 +13,7 @@ import pytest
 from hypercorn.asyncio import serve
 from quart import Quart
 
+from service.access.limits import PROCESS
 from service.app import create_app, drain
 from service.feeds import hub as hubs
 from service.pipeline import Pipeline
@@ -55,9 +56,14 @@ class Service:
         return names_of_tasks() - self.before
 
     async def has_no_streams(self) -> None:
-        """Returns once no viewer, topic or opening is left."""
-        hub = self.running.services.hub
+        """Returns once no viewer, topic or opening is left, and no place is taken that has ever been occupied."""
+        hub, limits = self.running.services.hub, self.running.services.limits
         await until(lambda: hub.viewers == 0 and not hub._topics and not hub._opening)
+
+        def unclaimed() -> int:
+            return sum(place.is_counted and not place.is_occupied for _, place in limits._unclaimed)
+
+        await until(lambda: limits._open[(PROCESS, "")] == unclaimed())
         told = samples(self.running.metrics.exposition().decode())
         assert {value for name, value in told.items() if name.startswith("rowcast_streams_open{")} <= {0}
 
@@ -120,11 +126,11 @@ class Held:
         self.asked, self.go = asyncio.Event(), asyncio.Event()
         method: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
-        async def held(*arguments: Any) -> Any:
+        async def held(*arguments: Any, **named: Any) -> Any:
             if wanted(*arguments):
                 self.asked.set()
                 await self.go.wait()
-            return await method(*arguments)
+            return await method(*arguments, **named)
 
         monkeypatch.setattr(owner, name, held)
 
