@@ -7,7 +7,7 @@ middleware lets Quart finish that answer, all but its end, and then writes the s
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, ExitStack, aclosing
 from typing import Any, NamedTuple
 
 from hypercorn.typing import (
@@ -25,7 +25,7 @@ STREAM = "rowcast.stream"
 
 
 class Stream(NamedTuple):
-    """``held`` is entered before the first of the chunks and left after the last; neither, if none is ever sent."""
+    """``held`` is entered before the first of the chunks and left after the last, or at once if none is ever sent."""
 
     chunks: AsyncGenerator[bytes, None]
     held: AbstractContextManager[object]
@@ -40,6 +40,12 @@ def event_stream(stream: Stream, headers: Mapping[str, str]) -> Response:
     return response
 
 
+def _stream_of(scope: Any) -> Stream | None:
+    """Takes the stream out of a scope, if there is one: ASGI's type knows no keys of an application's own."""
+    stream: Stream | None = scope.pop(STREAM, None)
+    return stream
+
+
 class StreamMiddleware:
     """Wraps ``Quart.asgi_app``."""
 
@@ -50,15 +56,19 @@ class StreamMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        stream, gone = await self._answer(scope, receive, send)
-        if stream is not None and not gone:
-            with stream.held:
+        follows = False
+        with ExitStack() as held:
+            try:
+                follows = await self._answer(scope, receive, send)
+            finally:  # a client may leave, and cancel the rest, at any point of its answer
+                stream = _stream_of(scope)
+                if stream is not None:
+                    held.enter_context(stream.held)
+            if stream is not None and follows:
                 await _send_all(stream.chunks, receive, send)
 
-    async def _answer(
-        self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> tuple[Stream | None, bool]:
-        """Has Quart answer; returns the stream that is to follow, if any, and whether the client has gone."""
+    async def _answer(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> bool:
+        """Has Quart answer; returns whether a stream is to follow: there is one, and the client has not gone."""
         gone = False
         streams = False
 
@@ -76,11 +86,10 @@ class StreamMiddleware:
                 await send(event)
 
         await self._app(scope, receive_noting, send_but_the_end)
-        stream = scope.pop(STREAM, None)
         if streams:  # the server keeps the scope until the stream ends: a token and cookies, for hours
             scope["headers"] = []
             scope["query_string"] = b""
-        return (stream if streams else None), gone
+        return streams and not gone
 
 
 async def _send_all(chunks: AsyncGenerator[bytes, None], receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

@@ -1,13 +1,18 @@
 """What a service process holds when nobody looks on: streams, tasks, open files, memory."""
 
 import asyncio
+import logging
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields, replace
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.oracle.stage import Service, StageError
+from tests.oracle.project import stream_path
+from tests.oracle.stage import PLACES, Service, Stage, StageError, User
+
+logger = logging.getLogger(__name__)
 
 REST_SECONDS = 60.0
 """How long after its viewers have left a service may still hold something: topics linger, connections are kept."""
@@ -57,6 +62,27 @@ async def memory_settled(service: Service, idle: Holdings) -> Holdings:
     """``idle`` with the memory that it holds now: that which work has taken once, and takes again."""
     async with _asking(service) as client:
         return replace(idle, bytes=(await _holdings(client)).bytes)
+
+
+async def places_missing(stage: Stage, service: Service) -> int:
+    """How many of the streams that users may have open can't be opened any more, REST_SECONDS after all have left."""
+    deadline = time.monotonic() + REST_SECONDS
+    while True:
+        async with AsyncExitStack() as streams:
+            opened = await asyncio.gather(*(_opened(streams, stage, service, user) for user in stage.users * PLACES))
+        missing = opened.count(False)
+        if not missing or time.monotonic() > deadline:
+            return missing
+        await asyncio.sleep(1.0)
+
+
+async def _opened(streams: AsyncExitStack, stage: Stage, service: Service, user: User) -> bool:
+    """Whether the user could open one more stream, which stays open as long as ``streams``."""
+    url, headers = f"{service.url}{stream_path(stage.projects[0])}", {"Authorization": f"Bearer {user.token(600)}"}
+    answer = await streams.enter_async_context(stage.http.stream("GET", url, headers=headers))
+    if answer.status_code != httpx.codes.OK:
+        logger.info("%s %s: %d %s", service.name, user, answer.status_code, (await answer.aread())[:200])
+    return answer.status_code == httpx.codes.OK
 
 
 def _asking(service: Service) -> httpx.AsyncClient:

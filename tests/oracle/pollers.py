@@ -1,50 +1,39 @@
 """Pages that poll instead of streaming: ``GET …/snapshot``, then ``?since=`` what they have, with the same reducer."""
 
 import asyncio
-import random
 from typing import Any
 
 import httpx
 
 from tests.oracle import project
-from tests.oracle.stage import Stage, User
-from tests.oracle.verdict import Complaints
-from tests.oracle.viewers import MAY_REFUSE, Page, Seen
+from tests.oracle.viewers import Page
 
 
 class Poller(Page):
     """One page that polls. It asks another process each time, and some of its answers never reach it."""
 
-    def __init__(
-        self, name: str, key: str, user: User, stage: Stage, random_: random.Random, complaints: Complaints, seen: Seen
-    ) -> None:
-        super().__init__(name, key, complaints)
-        self._user = user
-        self._stage = stage
-        self._random = random_
-        self._seen = seen
-        self._etag = ""
+    _etag = ""
 
     async def run(self) -> None:
         """Polls until cancelled."""
-        async with httpx.AsyncClient(timeout=20) as client:
-            while True:
-                try:
-                    await self._poll(client)
-                except httpx.HTTPError as error:
-                    self.note(type(error).__name__)
-                except (ValueError, KeyError) as error:
-                    self.complain("misordered", f"can't be read: {error!r}")
-                await asyncio.sleep(self._random.uniform(0.2, 1.0 if self.is_calm else 3.0))
+        while True:
+            try:
+                await self._poll()
+            except httpx.HTTPError as error:
+                self.note(type(error).__name__)
+            except (ValueError, KeyError) as error:
+                self.complain("misordered", f"can't be read: {error!r}")
+            await asyncio.sleep(self._random.uniform(0.2, 1.0 if self.is_calm else 3.0))
 
-    async def _poll(self, client: httpx.AsyncClient) -> None:
+    async def _poll(self) -> None:
         service = self._random.choice(self._stage.services)
         headers = {"Authorization": f"Bearer {self._user.token(60)}"}
         if self._etag:
             headers["If-None-Match"] = self._etag
         query = {} if self.last is None else {"since": str(self.last)}
         self._seen.connections += 1
-        answer = await client.get(f"{service.url}{project.snapshot_path(self.key)}", params=query, headers=headers)
+        url = f"{service.url}{project.snapshot_path(self.key)}"
+        answer = await self._stage.http.get(url, params=query, headers=headers)
         if not self.is_calm and self._random.random() < 0.1:
             return  # it was lost on the way
         self.note(f"{service.name} since {self.last}: {answer.status_code}")
@@ -52,9 +41,7 @@ class Poller(Page):
             self._read(answer.json())
             self._etag = answer.headers["ETag"]
         elif answer.status_code != httpx.codes.NOT_MODIFIED:
-            self._seen.refusals[answer.status_code] += 1
-            if answer.status_code not in MAY_REFUSE:
-                self.complain("lost", f"sent away with HTTP {answer.status_code}")
+            self.refused(answer.status_code)
 
     def _read(self, body: dict[str, Any]) -> None:
         revision = body["revision"]

@@ -32,6 +32,10 @@ def stream_path(key: str) -> str:
     return f"/api/projects/{key}/status"
 
 
+def tickets_path(key: str) -> str:
+    return f"/api/projects/{key}/stream-tickets"
+
+
 def snapshot_path(key: str) -> str:
     return f"/api/projects/{key}/snapshot"
 

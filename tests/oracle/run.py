@@ -22,7 +22,7 @@ import psycopg
 
 from tests.oracle import project
 from tests.oracle.faults import Faults
-from tests.oracle.leaks import Holdings, after_work, idle, memory_settled
+from tests.oracle.leaks import Holdings, after_work, idle, memory_settled, places_missing
 from tests.oracle.pollers import Poller
 from tests.oracle.stage import PROJECTS, USERS, Stage, stage
 from tests.oracle.verdict import Complaints, Verdict
@@ -100,7 +100,7 @@ class Play:
             seconds = time.monotonic() - began
             await self._calm()
         after = await asyncio.gather(*map(after_work, services, before))
-        self._look_for_leaks(before, after)
+        await self._look_for_leaks(before, after)
         changes = await self._changes() + self._faults.pruned - first
         counts, details = self._complaints.counts, [*self._complaints.told, *self._told(before, after)]
         return Verdict(
@@ -172,10 +172,16 @@ class Play:
 
     # In the end
 
-    def _look_for_leaks(self, before: list[Holdings], after: list[Holdings]) -> None:
+    async def _look_for_leaks(self, before: list[Holdings], after: list[Holdings]) -> None:
         for service, was, is_ in zip(self._stage.services, before, after, strict=True):
             for text in is_.beyond(was):
                 self._complaints.add("leaked", f"{service.name}: {text}")
+            if missing := await places_missing(self._stage, service):
+                self._complaints.add("leaked", f"{service.name}: {missing} places for streams are taken by nobody")
+        async with await self._stage.database() as database:
+            cursor = await database.execute("select slot_name from pg_replication_slots")
+            if len(slots := await cursor.fetchall()) > 1:  # the stand-in has one
+                self._complaints.add("leaked", f"replication slots: {slots}")
 
     def _told(self, before: list[Holdings], after: list[Holdings]) -> list[str]:
         return [

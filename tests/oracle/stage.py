@@ -33,7 +33,12 @@ TUNINGS = (
     {"ROWCAST_LINGER_SECONDS": "5", "ROWCAST_STREAM_MAX_AGE_SECONDS": "10", "ROWCAST_STUCK_SECONDS": "2"},
 )
 """Each service process is set otherwise, so that short limits are met and usual ones are tried too."""
-COMMON = {"ROWCAST_KEEPALIVE_SECONDS": "2", "ROWCAST_RETENTION_DAYS": "1"}
+PLACES = 8
+"""Streams that a user may have open in each process: more than there are viewers of one user."""
+COMMON = {
+    "ROWCAST_KEEPALIVE_SECONDS": "2", "ROWCAST_RETENTION_DAYS": "1", "ROWCAST_STREAMS_PER_USER": str(PLACES),
+    "ROWCAST_REQUESTS_PER_MINUTE": "0",
+}  # fmt: skip
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
@@ -94,6 +99,7 @@ class Service:
 class User:
     """Someone who is a member of every project. ``claims`` are those of an access token."""
 
+    name: str
     claims: dict[str, Any] = field(repr=False)
     secret: str = field(repr=False)
 
@@ -111,6 +117,8 @@ class Stage:
     services: list[Service]
     projects: list[str]
     users: list[User]
+    http: httpx.AsyncClient
+    """For questions to services, each on a connection of its own that ends with the answer."""
 
     async def rest(self) -> psutil.Process:
         """The process that answers for REST and Auth, as soon as there is one: another fault may have crashed it."""
@@ -150,7 +158,8 @@ async def stage(directory: Path, random_: random.Random) -> AsyncIterator[Stage]
             services.append(service)
         projects, users = await asyncio.to_thread(populate, facts, random_)
         await asyncio.gather(*(service.start() for service in services))
-        yield Stage(facts, postgres, psutil.Process(data.holder()), services, projects, users)
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=20, headers={"Connection": "close"}))
+        yield Stage(facts, postgres, psutil.Process(data.holder()), services, projects, users, http)
         await asyncio.gather(*(service.end(SIGTERM) for service in services))
 
 
@@ -176,5 +185,8 @@ def populate(facts: StackFacts, random_: random.Random) -> tuple[list[str], list
             "select id, organization_id, 'a.csv', 'staff' from projects where id = any(%s::uuid[])",
             [ids],
         )
-    users = [User(jwt.decode(token, options={"verify_signature": False}), facts.jwt_secret) for _, token in accounts]
+    users = [
+        User(f"user {number}", jwt.decode(token, options={"verify_signature": False}), facts.jwt_secret)
+        for number, (_, token) in enumerate(accounts)
+    ]
     return ids, users

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from types import SimpleNamespace
@@ -125,8 +126,8 @@ END = {"type": "stream_end", "reason": "shutdown", "reconnect": True}
 def looking(*events: tuple[dict[str, Any] | None, int | None]) -> tuple[Viewer, Complaints]:
     """A viewer that got these messages with these ids on one connection."""
     complaints = Complaints()
-    viewer = Viewer("v", "p", User({}, ""), SimpleNamespace(services=[]), Random(1), complaints, Seen())
-    viewer._habits = SimpleNamespace(named=False, kinds=None)
+    viewer = Viewer("v", "p", User("u", {}, ""), SimpleNamespace(services=[]), Random(1), complaints, Seen())
+    viewer._habits = replace(viewer._habits, named=False, kinds=None)
     for message, id_ in events:
         viewer._take(Event("message", json.dumps(message) if message else "", None if id_ is None else str(id_)))
     return viewer, complaints
@@ -265,7 +266,7 @@ NEWS = {"revision": 12, "live": True, "reset": False, "events": [UPDATE]}
 
 def polling(*bodies: dict[str, Any]) -> tuple[Poller, Complaints]:
     complaints = Complaints()
-    poller = Poller("p", "k", User({}, ""), SimpleNamespace(services=[]), Random(1), complaints, Seen())
+    poller = Poller("p", "k", User("u", {}, ""), SimpleNamespace(services=[]), Random(1), complaints, Seen())
     for body in bodies:
         poller._read(body)
     return poller, complaints

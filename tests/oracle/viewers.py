@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
+
 from tests.oracle import project
 from tests.oracle.stage import Service, Stage, User
 from tests.oracle.verdict import Complaints
@@ -45,6 +47,7 @@ class Habits:
     """What kind of page it is. ``kinds`` are the rows it asks for with ``?types=``; all where that is None."""
 
     named: bool
+    by_ticket: bool
     kinds: frozenset[str] | None
     since: bool
     receive_buffer: int | None
@@ -54,7 +57,9 @@ class Habits:
 class Page:
     """What a page has of one key, however it gets it. ``is_calm`` makes it one that stays and reads on."""
 
-    def __init__(self, name: str, key: str, complaints: Complaints) -> None:
+    def __init__(
+        self, name: str, key: str, user: User, stage: Stage, random_: random.Random, complaints: Complaints, seen: Seen
+    ) -> None:
         self.name = name
         self.key = key
         self.state = project.State()
@@ -65,7 +70,11 @@ class Page:
         """The state holds all up to ``last``: no snapshot is due or half there."""
         self.is_live = False
         self.is_calm = False
+        self._user = user
+        self._stage = stage
+        self._random = random_
         self._complaints = complaints
+        self._seen = seen
         self._history: deque[str] = deque(maxlen=24)
 
     def complain(self, what: str, text: str) -> None:
@@ -75,6 +84,12 @@ class Page:
         """Remembers what would explain a complaint: connections and ids."""
         self._history.append(text)
 
+    def refused(self, status: int) -> None:
+        """Notes an HTTP status that is no success, and complains of one that sends a page away for good."""
+        self._seen.refusals[status] += 1
+        if status not in MAY_REFUSE:
+            self.complain("lost", f"sent away with HTTP {status}")
+
 
 class Viewer(Page):
     """One page that streams."""
@@ -83,12 +98,8 @@ class Viewer(Page):
         self, name: str, key: str, user: User, stage: Stage, random_: random.Random, complaints: Complaints, seen: Seen
     ) -> None:
         self._habits = habits(random_)
-        super().__init__(f"{name} {self._habits}", key, complaints)
+        super().__init__(f"{name} {self._habits}", key, user, stage, random_, complaints, seen)
         self.kinds = self._habits.kinds or self.kinds
-        self._user = user
-        self._stage = stage
-        self._random = random_
-        self._seen = seen
         self._greeted = False
         self._ended = False
         self._part = 0
@@ -125,8 +136,9 @@ class Viewer(Page):
             if self._habits.receive_buffer is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._habits.receive_buffer)
             async with asyncio.timeout(5):
+                request = self._request(service, await self._credential())
                 await loop.sock_connect(connection, ("127.0.0.1", service.port))
-                await loop.sock_sendall(connection, self._request(service))
+                await loop.sock_sendall(connection, request)
             until = loop.time() + self._random.expovariate(1 / 6)
             left = self._random.choice(CUTS)
             while self.is_calm or (loop.time() < until and left > 0):
@@ -145,15 +157,32 @@ class Viewer(Page):
                 with suppress(OSError):
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
-    def _request(self, service: Service) -> bytes:
+    async def _credential(self) -> tuple[str, str]:
+        """Its access token, or a ticket that some process gave for it. Raises OSError when none does."""
+        token = self._user.token(self._habits.token_seconds)
+        if not self._habits.by_ticket:
+            return "token", token
+        service = self._random.choice(self._stage.services)
+        url = f"{service.url}{project.tickets_path(self.key)}"
+        try:
+            answer = await self._stage.http.post(url, headers={"Authorization": f"Bearer {token}"})
+        except httpx.HTTPError as error:
+            raise ConnectionError(f"no ticket: {error!r}") from error
+        if answer.status_code != httpx.codes.CREATED:
+            self.refused(answer.status_code)
+            raise ConnectionError(f"no ticket: HTTP {answer.status_code}")
+        return "ticket", answer.json()["ticket"]
+
+    def _request(self, service: Service, credential: tuple[str, str]) -> bytes:
         query = {"snapshot": "1"}
         headers = {"Host": f"127.0.0.1:{service.port}", "Accept": "text/event-stream"}
-        token = self._user.token(self._habits.token_seconds)
+        kind, secret = credential
         if self._habits.named:
             query["events"] = "named"
-            query["token"] = token
+        if self._habits.named or kind == "ticket":
+            query[kind] = secret
         else:
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {secret}"
         if self._habits.kinds is not None:
             query["types"] = ",".join(type_ for type_, kind in project.KINDS_OF_TYPES.items() if kind in self.kinds)
         if self.last is not None and self._habits.since:
@@ -167,10 +196,8 @@ class Viewer(Page):
     def _judge_end(self, answer: Answer) -> None:
         status = answer.status
         if status not in (None, 200):
-            self._seen.refusals[status] += 1
             self._retry_after = 0.0 if self.is_calm else float(answer.headers.get("retry-after", "0"))
-            if status not in MAY_REFUSE:
-                self.complain("lost", f"sent away with HTTP {status}")
+            self.refused(status)
         elif answer.is_whole and not self._ended:
             self.complain("misordered", "the stream ended without stream_end")
 
@@ -260,6 +287,7 @@ def habits(random_: random.Random) -> Habits:
         kinds = random_.choice((frozenset({"proposals"}), frozenset({"sources"}), frozenset({"jobs", "progress"})))
     return Habits(
         named=random_.random() < 0.25,
+        by_ticket=random_.random() < 0.2,
         kinds=kinds,
         since=random_.random() < 0.3,
         receive_buffer=random_.choice((None, None, None, 4096)),

@@ -149,7 +149,7 @@ async def test_a_client_that_leaves_just_when_it_is_answered_is_not_waited_for(s
     client.leave()
     await client.task
     assert client.body == []
-    assert stage.held == [0, 0]
+    assert stage.held == [1, 1]
 
 
 async def test_a_request_s_token_is_not_kept_with_its_stream(stage: Stage) -> None:
@@ -169,7 +169,24 @@ async def test_who_asks_for_the_head_alone_gets_it_and_no_stream(stage: Stage) -
     assert client.status == 200
     assert b"".join(client.body) == b""
     assert stage.ended == 0
-    assert stage.held == [0, 0]
+    assert stage.held == [1, 1]
+
+
+async def test_a_client_that_leaves_before_its_answer_has_begun_holds_nothing(stage: Stage) -> None:
+    made = asyncio.Event()
+
+    @stage.app.after_request
+    async def slow(response: Response) -> Response:
+        made.set()
+        await asyncio.Event().wait()
+        return response
+
+    client = Client(stage.app)
+    await made.wait()
+    client.leave()
+    await client.task
+    assert client.sent == []
+    assert stage.held == [1, 1]
 
 
 async def test_an_answer_that_turns_into_an_error_takes_the_stream_with_it(stage: Stage) -> None:
@@ -181,6 +198,7 @@ async def test_an_answer_that_turns_into_an_error_takes_the_stream_with_it(stage
     await client.task
     assert client.status == 500
     assert STREAM not in client.scope
+    assert stage.held == [1, 1]
 
 
 async def test_other_answers_pass_as_they_are(stage: Stage) -> None:
