@@ -24,6 +24,12 @@ class Metrics:
         self.limits_reached = Counter(
             "rowcast_limits_reached", "Requests refused because a limit was reached.", ["limit"], registry=registry
         )
+        self.rights_asked = Counter(
+            "rowcast_rights_asked",
+            "Questions to the database whether those who listen still may.",
+            ["outcome"],
+            registry=registry,
+        )
         self.streams_ended = Counter("rowcast_streams_ended", "Streams that have ended.", ["reason"], registry=registry)
         self.events = Counter("rowcast_events", "Messages translated from changes.", ["type"], registry=registry)
         self.deliveries = Counter("rowcast_deliveries", "Messages written to streams.", ["feed"], registry=registry)

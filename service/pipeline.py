@@ -7,6 +7,8 @@ PostgreSQL   a commit appends its changes to feed_changes, numbered in order    
                         │
                    LogListener          what both bring, each change once, in order   changes/listener
                         │                                                             (changes/sequence)
+                 MembershipWatch        whose right to listen is asked anew           streams/membership
+                        │                                                             (access/rights)
                       Hub               a topic a key: ring, viewers, replay          feeds/hub
                         │
                      Delivery           translated and encoded once for all viewers   events/project, events/wire
@@ -33,6 +35,7 @@ from service.access.jwks import KeySet, Verifier
 from service.access.limits import Limits
 from service.access.members import Members
 from service.access.rest import Rest
+from service.access.rights import Rights
 from service.access.tickets import Tickets
 from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
@@ -42,6 +45,7 @@ from service.feeds.hub import Hub
 from service.maintenance import keep_pruned
 from service.metrics import Metrics
 from service.settings import Settings
+from service.streams.membership import MembershipWatch
 from service.streams.services import Services
 from service.tasks import spawn
 from supabase import AsyncClientOptions, acreate_client
@@ -69,10 +73,19 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         )
         log = ChangeLog(supabase)
         metrics = Metrics()
+        as_service = Rest(http, settings.supabase_url, settings.secret_key)
+        members = Members(Rest(http, settings.supabase_url, settings.publishable_key), time.monotonic)
+        rights = Rights(
+            members,
+            as_service,
+            time.monotonic,
+            random.random,
+            lambda outcome: metrics.rights_asked.labels(outcome).inc(),
+        )
         hub = Hub(log, FEEDS, settings.linger_seconds, settings.outbox_bytes, metrics)
         listener = LogListener(
             log,
-            hub,
+            MembershipWatch(rights, hub),
             lambda hearing: RealtimeGeneration(settings.supabase_url, settings.secret_key, hearing),
             random.random,
             metrics,
@@ -81,16 +94,13 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         hub.bind(listener)
         _read_when_asked(metrics, log, listener)
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
-        tickets = Tickets(Rest(http, settings.supabase_url, settings.secret_key), settings.secret_key, time.time)
-        gate = Gate(
-            Verifier(jwks, settings.jwt_secret, settings.issuer, time.time),
-            Members(Rest(http, settings.supabase_url, settings.publishable_key), time.monotonic),
-            tickets,
-            settings.admin_token,
-        )
+        tickets = Tickets(as_service, settings.secret_key, time.time)
+        verifier = Verifier(jwks, settings.jwt_secret, settings.issuer, time.time)
+        gate = Gate(verifier, members, tickets, settings.admin_token)
         services = Services(
             hub,
             gate,
+            rights,
             Limits(settings.stream_limits),
             settings.trusted_proxies,
             settings.keepalive_seconds,
@@ -98,15 +108,16 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
             random.random,
         )
         listener.start()
-        pruning = [spawn(keep_pruned("tickets", tickets.prune, random.random))]
+        tasks = [spawn(rights.keep_asking()), spawn(keep_pruned("tickets", tickets.prune, random.random))]
         if settings.retention_days:
             prune = partial(log.prune, settings.retention_days)
-            pruning.append(spawn(keep_pruned("changes", prune, random.random)))
+            tasks.append(spawn(keep_pruned("changes", prune, random.random)))
         try:
             yield Pipeline(log, listener, services, metrics)
         finally:
-            for task in pruning:
+            for task in tasks:
                 task.cancel()
+            await rights.close()
             await listener.stop()
             await hub.close()
 

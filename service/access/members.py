@@ -37,21 +37,23 @@ class Members:
         self._rest = rest
         self._clock = clock
         self._trusted: dict[Question, Membership] = {}  # oldest first
-        self._asking: dict[Question, asyncio.Task[Membership]] = {}
+        self._asking: dict[Question, tuple[float, asyncio.Task[Membership]]] = {}  # since when
 
-    async def require(self, principal: Principal, project_id: str) -> Membership:
-        """The user's right to read the project, whose id is in its canonical form.
+    async def require(self, principal: Principal, project_id: str, since: float = float("-inf")) -> Membership:
+        """The user's right to read the project, whose id is in canonical form, by an answer no older than ``since``.
 
         Raises :class:`ApiError` 404 when it does not exist or is not theirs, 401 when the database refuses the token;
         :class:`DatabaseUnavailable` when it can't be asked, :class:`DatabaseRefused` when it refuses the service.
         """
         question = (principal.token, project_id)
         trusted = self._trusted.get(question)
-        if trusted is not None and self._clock() < trusted.asked_at + TRUST_SECONDS:
+        now = self._clock()
+        if trusted is not None and trusted.asked_at >= max(since, now - TRUST_SECONDS):
             return trusted
-        asking = self._asking.get(question)
-        if asking is None:
-            asking = self._asking[question] = asyncio.get_running_loop().create_task(self._ask(question))
+        asked_at, asking = self._asking.get(question, (now, None))
+        if asking is None or asked_at < since:
+            asking = asyncio.get_running_loop().create_task(self._ask(question, now))
+            self._asking[question] = now, asking
             asking.add_done_callback(lambda task: self._asked(question, task))
         return await asyncio.shield(asking)
 
@@ -80,8 +82,8 @@ class Members:
 
     def _asked(self, question: Question, task: asyncio.Task[Membership]) -> None:
         failed = task.cancelled() or task.exception() is not None
-        if self._asking.get(question) is not task:
-            return  # forgotten meanwhile
+        if self._asking.get(question, (0.0, None))[1] is not task:
+            return  # forgotten, or asked again, meanwhile
         del self._asking[question]
         if failed:
             return
@@ -91,9 +93,8 @@ class Members:
         while len(self._trusted) > TRUSTED_LIMIT or next(iter(self._trusted.values())).asked_at < stale:
             del self._trusted[next(iter(self._trusted))]
 
-    async def _ask(self, question: Question) -> Membership:
+    async def _ask(self, question: Question, asked_at: float) -> Membership:
         token, project_id = question
-        asked_at = self._clock()
         said = await self._answer("projects", {"id": f"eq.{project_id}", "select": "id,organization_id"}, token)
         match said:
             # Not just anything: only the row itself lets somebody in.

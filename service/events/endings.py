@@ -21,6 +21,11 @@ class Ending:
     ERROR: ClassVar["Ending"]
 
     @property
+    def denies(self) -> bool:
+        """Whether the right to listen is over: then nothing more is told, not even what waits."""
+        return self in (Ending.TOKEN_EXPIRED, Ending.ACCESS_REVOKED)
+
+    @property
     def message(self) -> StreamEnd:
         return StreamEnd(reason=self.reason, reconnect=self.reconnect)
 

@@ -64,5 +64,12 @@ class StreamEnd(Message):
     reconnect: bool
 
 
-CONTROL_TYPES = frozenset({"connected", "snapshot", "live", "reset", "error", "stream_end"})
+class Reauth(Message):
+    """The token expires soon, and the stream with it: a page that can get a new one opens another stream in time."""
+
+    type: Literal["reauth"] = "reauth"
+    expires_at: Timestamp
+
+
+CONTROL_TYPES = frozenset({"connected", "snapshot", "live", "reset", "reauth", "error", "stream_end"})
 """Messages about the stream itself, which ``?types=`` never takes away."""

@@ -72,9 +72,15 @@ class Viewer:
         self.wake()
 
     def end(self, ending: Ending) -> None:
-        """Ends the stream after what waits has been sent. The first ending counts."""
-        if self.ending is None:
+        """Ends the stream after what waits has been sent. The first ending counts.
+
+        One that denies comes before any other, and what waits is not sent.
+        """
+        if self.ending is None or (ending.denies and not self.ending.denies):
             self.ending = ending
+            if ending.denies:
+                self.batch = None
+                self.outbox.clear()
             self.wake()
 
     def wake(self) -> None:

@@ -1,13 +1,17 @@
 """The way into every stream: who asks, whether they may listen, and a place among the streams that are open."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from quart import Response, request
 
 from service.access.gate import Admission
+from service.access.limits import Place
+from service.access.rights import Lapse
 from service.errors import ApiError
+from service.events.endings import Ending
 from service.streams import asgi, asked
 from service.streams.services import Services
 
@@ -19,12 +23,20 @@ STREAM_HEADERS = {
 }
 
 
+ENDINGS = {
+    Lapse.REVOKED: Ending.ACCESS_REVOKED,
+    Lapse.TOKEN_REFUSED: Ending.TOKEN_EXPIRED,
+    Lapse.UNCONFIRMED: Ending.ERROR,
+}
+
+
 class Opened(Protocol):
     """One stream; see :class:`service.streams.session.Session`."""
 
     @property
     def id(self) -> str: ...
     def chunks(self) -> AsyncGenerator[bytes, None]: ...
+    def end(self, ending: Ending) -> None: ...
 
 
 async def admitted(services: Services, project_id: str, *, operators: bool = False) -> Admission:
@@ -50,7 +62,14 @@ def answer(services: Services, admission: Admission, stream: Opened) -> Response
     if request.method == "HEAD":  # what it would be, without being it
         return Response(b"", headers=headers)
     place = services.limits.take(_subjects(services, admission), time.monotonic())
-    return asgi.event_stream(asgi.Stream(stream.chunks(), place), headers)
+    return asgi.event_stream(asgi.Stream(stream.chunks(), _held(services, admission, place, stream)), headers)
+
+
+@contextmanager
+def _held(services: Services, admission: Admission, place: Place, stream: Opened) -> Iterator[None]:
+    """What a stream has while it is open: its place, and somebody who looks after its right."""
+    with place, services.rights.hold(admission, lambda lapse: stream.end(ENDINGS[lapse])):
+        yield
 
 
 def _subjects(services: Services, admission: Admission) -> list[tuple[str, str]]:

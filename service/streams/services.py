@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from service.access.gate import Gate
 from service.access.limits import Limits
+from service.access.rights import Rights
 from service.feeds.hub import Hub
 from service.proxies import Proxies
 
@@ -15,6 +16,7 @@ class Services:
 
     hub: Hub
     gate: Gate
+    rights: Rights
     limits: Limits
     proxies: Proxies
     keepalive_seconds: float

@@ -9,14 +9,16 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from service.backoff import delays
 from service.changes.change import FeedKey
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
-from service.events.model import Error, Message, Reset
+from service.events.model import Error, Message, Reauth, Reset
 from service.events.wire import encode
 from service.feeds.batch import Written
 from service.feeds.delivery import ending_of
@@ -30,6 +32,8 @@ from service.streams import frames
 REPLAY_PIECE = 256
 """So many deliveries of a replay are written at once; the rest waits, shared by all, until the page has taken them."""
 RETRY_MILLISECONDS = (1000, 3000)
+REAUTH_SECONDS = 60.0
+"""How long before its token expires a page is told so."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +79,16 @@ class Session:
         self._deliveries = 0  # messages written
         self._count_deliveries = hub.metrics.deliveries.labels(key.feed).inc
         self._error: Exception | None = None  # what it could not bear
+        self._viewer: Viewer | None = None
+        self._ending: Ending | None = None  # asked for before there was a viewer
         self._writer = frames.event_writer(request.named or self._feed.named, request.types)
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
+
+    def end(self, ending: Ending) -> None:
+        """Ends the stream, or sees to it that it ends as soon as it begins."""
+        self._ending = ending
+        if self._viewer is not None:
+            self._viewer.end(ending)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -86,15 +98,23 @@ class Session:
             logger.info("stream ended", extra=self._fields(reason="error", error=error))
             yield self._failure(error)
             return
-        viewer = self._hub.attach(topic, self._request.cursor)
+        viewer = self._viewer = self._hub.attach(topic, self._request.cursor)
+        if self._ending is not None:
+            viewer.end(self._ending)
         opened_at = asyncio.get_running_loop().time()
         logger.debug("stream opened", extra=self._fields(cursor=self._request.cursor, snapshot=self._request.snapshot))
         try:
             yield self._opening(topic, viewer)
-            async for chunk in self._missed(topic, viewer):
-                yield chunk
-            async for chunk in self._live(topic, viewer):
-                yield chunk
+            for part in (self._missed(topic, viewer), self._live(topic, viewer)):
+                async with aclosing(part):
+                    async for chunk in part:
+                        if self._is_denied(viewer):  # looked at before each write: a slow reader's may take minutes
+                            break
+                        yield chunk
+            if viewer.ending is Ending.ERROR:
+                yield self._failure(DatabaseUnavailable("nobody can tell whether the page may still listen"))
+            elif viewer.ending is not None:
+                yield self._frame(viewer.ending.message)
         except Exception as error:  # noqa: BLE001 - a page is told that its stream ends, whatever ends it
             viewer.end(Ending.ERROR)
             yield self._failure(error)
@@ -110,6 +130,12 @@ class Session:
                     error=self._error,
                 ),
             )
+
+    def _is_denied(self, viewer: Viewer) -> bool:
+        """Whether the right to what comes next is over."""
+        if time.time() >= self._request.expires_at:
+            viewer.end(Ending.TOKEN_EXPIRED)
+        return viewer.ending is not None and viewer.ending.denies
 
     def _fields(self, **named: object) -> dict[str, dict[str, object]]:
         return fields(stream=self.id, **self._key._asdict(), **named)
@@ -134,7 +160,7 @@ class Session:
         low, high = RETRY_MILLISECONDS
         return frames.retry(round(low + self._random() * (high - low))) + self._frame(connected, start)
 
-    async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncIterator[bytes]:
+    async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[bytes, None]:
         """What the page asks for before the present: a replay from its cursor, a snapshot, or nothing."""
         published = topic.ring.head
         since, state = self._request.cursor, self._state
@@ -164,17 +190,23 @@ class Session:
         if (ending := ending_of(history.deliveries)) is not None and not viewer.has_news:
             viewer.end(ending)
 
-    async def _live(self, topic: Topic, viewer: Viewer) -> AsyncIterator[bytes]:
+    async def _live(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[bytes, None]:
+        """What happens, until there is an ending."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         retires = started + self._request.max_age
         keepalive = started + self._keepalive_seconds
         snapshot_due = math.inf  # after a reset: when the database is asked (again); until then nothing else is told
         waits = delays(self._random)
-        while True:
+        is_warned = False
+        while not self._is_denied(viewer):
             now = loop.time()
             expires = expiry(self._request.expires_at, time.time(), now)
-            if viewer.reset is not None:
+            if not is_warned and now >= expires - REAUTH_SECONDS:
+                is_warned = True
+                expires_at = datetime.fromtimestamp(self._request.expires_at, UTC)
+                yield self._frame(Reauth.model_validate({"expires_at": expires_at.isoformat()}))
+            elif viewer.reset is not None:
                 yield self._reset(viewer)
                 snapshot_due, waits = now, delays(self._random)
             elif now >= snapshot_due:
@@ -197,11 +229,7 @@ class Session:
                     yield chunk
                 self._hub.metrics.lag.observe(max(0.0, time.time() - committed_at))
             elif viewer.ending is not None:
-                yield self._frame(viewer.ending.message)
                 return
-            elif now >= expires:
-                viewer.end(Ending.TOKEN_EXPIRED)
-                continue
             elif now >= retires:
                 viewer.end(Ending.SHUTDOWN)
                 continue
@@ -209,7 +237,8 @@ class Session:
                 yield frames.keepalive(self._passed_over)
                 self._passed_over = None
             else:
-                await viewer.wait(min(expires, retires, keepalive, snapshot_due))
+                warns = expires if is_warned else expires - REAUTH_SECONDS
+                await viewer.wait(min(warns, retires, keepalive, snapshot_due))
                 continue
             keepalive = loop.time() + self._keepalive_seconds
 

@@ -107,6 +107,21 @@ def test_the_first_ending_counts() -> None:
     assert viewer.ending is Ending.TOKEN_EXPIRED
 
 
+@pytest.mark.parametrize("ending", [Ending.TOKEN_EXPIRED, Ending.ACCESS_REVOKED])
+async def test_one_that_denies_comes_before_others_and_takes_what_waits_with_it(ending: Ending) -> None:
+    viewer = Viewer(Outbox(last=0))
+    await waiting(viewer)
+    viewer.offer(batch(1))
+    viewer.offer(batch(2))
+    viewer.end(Ending.SHUTDOWN)
+    assert viewer.has_news
+    viewer.end(ending)
+    viewer.offer(batch(3))
+    assert not viewer.has_news
+    assert viewer.ending is ending
+    viewer.close()
+
+
 async def test_waiting_ends_when_woken_or_in_time() -> None:
     viewer = Viewer(Outbox(last=0))
     reader = await waiting(viewer)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from service.changes.change import Change
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.events.endings import Ending
 from service.feeds.delivery import Delivery
 from service.feeds.hub import Topic
 from service.feeds.past import State as KeyState
@@ -738,3 +739,102 @@ async def test_a_key_that_began_anew_since_its_end_was_read_goes_on(shop: Stage)
     await page.read_until("new")
     assert page.ids == [("connected", "104"), ("new", "105")]
     await page.close()
+
+
+DENIALS = [Ending.TOKEN_EXPIRED, Ending.ACCESS_REVOKED]
+
+
+@pytest.mark.parametrize("ending", DENIALS)
+async def test_when_the_right_ends_what_waits_is_not_told(stage: Stage, ending: Ending) -> None:
+    page = stage.page()
+    await page.read()
+    stage.commit(104, 105)
+    await until(lambda: not stage.topic._pending)
+    page.session.end(ending)
+    stage.commit(106)
+    await page.read_all()
+    assert page.types == ["connected", "stream_end"]
+    assert page.frames[-1][2]["reason"] == ending.reason
+
+
+async def test_a_right_that_ends_before_the_first_byte_ends_the_stream_with_it(stage: Stage) -> None:
+    page = stage.page(snapshot=True)
+    page.session.end(Ending.ACCESS_REVOKED)
+    await page.read_all()
+    assert page.types == ["connected", "stream_end"]
+
+
+@pytest.mark.parametrize("wanted", [{"snapshot": True}, {"cursor": 0}], ids=["asked for", "after a reset"])
+async def test_a_right_that_ends_within_a_snapshot_ends_it(stage: Stage, wanted: dict[str, Any]) -> None:
+    stage.log.rows = {"rows": [{"id": f"{number} " + "x" * 100_000, "value": 1} for number in range(10)]}
+    page = stage.page(**wanted)
+    await page.read_until("snapshot")
+    page.session.end(Ending.ACCESS_REVOKED)
+    await page.read_all()
+    assert page.types[-2:] == ["snapshot", "stream_end"]
+    assert page.types.count("snapshot") == 1
+
+
+async def test_a_right_that_ends_within_a_replay_ends_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.streams.session.REPLAY_PIECE", 1)
+    page = stage.page(cursor=START)
+    await page.read_until("new")
+    page.session.end(Ending.ACCESS_REVOKED)
+    await page.read_all()
+    assert page.types == ["connected", "new", "stream_end"]
+
+
+async def test_a_token_expires_however_much_there_is_to_tell(stage: Stage) -> None:
+    page = stage.page(expires_at=time.time() + 0.1)
+    revision = 104
+    while not page.ended:
+        stage.commit(revision)
+        await until(lambda: not stage.topic._pending)
+        revision += 1
+        await page.read()
+    assert page.frames[-1][2]["reason"] == "token_expired"
+
+
+async def test_a_lost_right_comes_before_any_other_ending(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    stage.commit(104)
+    await until(lambda: not stage.topic._pending)
+    draining = asyncio.ensure_future(stage.hub.drain(5))
+    await asyncio.sleep(0)
+    page.session.end(Ending.ACCESS_REVOKED)
+    await page.read_all()
+    await draining
+    assert page.types == ["connected", "stream_end"]
+    assert page.frames[-1][2]["reason"] == "access_revoked"
+
+
+async def test_a_stream_that_can_not_go_on_says_why_first(stage: Stage) -> None:
+    page = stage.page()
+    await page.read()
+    page.session.end(Ending.ERROR)
+    await page.read_all()
+    assert page.types == ["connected", "error", "stream_end"]
+    assert page.frames[1][2]["code"] == "upstream_unavailable"
+    assert page.frames[-1][2] == {"type": "stream_end", "reason": "error", "reconnect": True}
+
+
+async def test_a_page_is_told_once_that_its_token_will_expire(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.streams.session.REAUTH_SECONDS", 0.2)
+    page = stage.page(expires_at=1_900_000_000.5, keepalive=0.02)
+    now = time.time
+    offset = 1_900_000_000.5 - 0.3 - now()
+    monkeypatch.setattr(time, "time", lambda: now() + offset)
+    await page.read_all()
+    assert page.types == ["connected", "reauth", "stream_end"]
+    assert page.comments > 0
+    assert page.frames[1][2] == {"type": "reauth", "expiresAt": "2030-03-17T17:46:40.500Z"}
+
+
+async def test_a_page_that_comes_late_with_its_token_is_told_at_once(stage: Stage) -> None:
+    page = stage.page(expires_at=time.time() + 30, snapshot=True)
+    await page.read_until("reauth")
+    assert page.types == ["connected", "snapshot", "reauth"]
+    stage.commit(104)
+    await page.read_until("new")
+    assert page.types.count("reauth") == 1
