@@ -103,11 +103,15 @@ class Past:
             # too old a start says nothing of this cursor, and one ahead of that reading is the database's to judge
 
     async def _read_once(self, cursor: int) -> History | None:
-        task = share(self.read_all(cursor))
-        entry = (cursor, task)
+        async def read() -> History | None:
+            try:
+                return await self.read_all(cursor)
+            finally:
+                self._reading.remove(entry)  # here: nobody may find one that has ended, which does not make them wait
+
+        entry = (cursor, share(read()))
         self._reading.append(entry)
-        task.add_done_callback(lambda _: self._reading.remove(entry))
-        return await asyncio.shield(task)
+        return await asyncio.shield(entry[1])
 
     async def read_all(self, cursor: int) -> History | None:
         """Everything after ``cursor`` that the database has; None when a reset is due. Raises as :meth:`history`."""
@@ -142,15 +146,14 @@ class Past:
         # one that has begun since then will do, whatever its head: the database is what it is
         if self._reading_state is None:
             self._reading_state = share(self._read_state())
-            self._reading_state.add_done_callback(self._forget_state)
         return await asyncio.shield(self._reading_state)
-
-    def _forget_state(self, _: object) -> None:
-        self._reading_state = None
 
     async def _read_state(self) -> State:
         query = self._feed.snapshot_query
-        read = await self._log.snapshot(query.function, query.argument, self._key.key)
+        try:
+            read = await self._log.snapshot(query.function, query.argument, self._key.key)
+        finally:
+            self._reading_state = None
         return State(read.head, read.rows, snapshot_parts(read.head, self._feed.snapshot(read.rows)))
 
 

@@ -145,6 +145,27 @@ async def test_who_waits_beside_one_whose_cursor_is_too_old_gets_a_reading_of_it
     assert await asyncio.gather(bench.history(topic, START - 1), bench.history(topic, 101)) == [None, [102]]
 
 
+@pytest.mark.timeout(10)
+async def test_who_comes_just_when_a_reading_has_ended_does_not_wait_for_it(bench: Bench) -> None:
+    """It would wait for nothing, again and again, and nothing else would ever run."""
+    bench.elsewhere(101, 102)
+    topic = await bench.hub.topic(KEY)
+    gate = bench.log.gate = asyncio.Event()
+    too_old = asyncio.ensure_future(bench.history(topic, START - 1))
+    await until(lambda: f"since {START - 1}" in bench.log.calls)
+
+    async def comes() -> list[int] | None:
+        await gate.wait()  # woken right after the reading, before all that follows from its end
+        bench.log.gate = None
+        return await bench.history(topic, 101)
+
+    coming = asyncio.ensure_future(comes())
+    await asyncio.sleep(0)
+    gate.set()
+    assert await too_old is None
+    assert await coming == [102]
+
+
 # The state
 
 
@@ -176,6 +197,25 @@ async def test_a_reading_older_than_what_was_published_since_does_not_serve_who_
     assert (await early).head == START
     assert [state.head for state in await asyncio.gather(*late)] == [101] * 3
     assert bench.log.calls.count("snapshot") == 2
+
+
+async def test_who_comes_just_when_an_older_reading_has_ended_gets_one_of_its_own(bench: Bench) -> None:
+    topic = await bench.hub.topic(KEY)
+    gate = bench.log.gate = asyncio.Event()
+    early = asyncio.ensure_future(topic.past.state())
+    await until(lambda: "snapshot" in bench.log.calls)
+    bench.commit(101)
+
+    async def comes() -> State:
+        await gate.wait()
+        bench.log.gate = None
+        return await topic.past.state()
+
+    late = asyncio.ensure_future(comes())
+    await asyncio.sleep(0)
+    gate.set()
+    assert (await early).head == START
+    assert (await late).head == 101
 
 
 async def test_a_database_that_went_back_is_taken_at_its_word(bench: Bench) -> None:
