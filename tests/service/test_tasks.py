@@ -3,6 +3,9 @@
 import asyncio
 import gc
 import logging
+import weakref
+
+import pytest
 
 from service.tasks import share, spawn
 
@@ -61,3 +64,23 @@ async def test_the_failure_of_shared_work_that_nobody_awaits_any_more_is_nobodys
     del task
     gc.collect()  # where asyncio tells of failures that nobody saw
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("start", [spawn, share])
+async def test_a_task_that_nobody_holds_is_no_garbage(start):
+    waits_for: list[weakref.ref[asyncio.Future[None]]] = []
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        future = asyncio.get_running_loop().create_future()
+        waits_for.append(weakref.ref(future))
+        await future
+        ended.set()
+
+    start(work())
+    await asyncio.sleep(0)
+    gc.collect()
+    future = waits_for[0]()
+    assert future is not None
+    future.set_result(None)
+    await ended.wait()
