@@ -78,6 +78,6 @@ def merge(older: Change, newer: Change) -> Change:
         return newer
     if older.op == "D" or older.replaced:
         return replace(newer, op="I", changed=NOTHING, replaced=True)
-    if older.op == "I":
-        return replace(newer, op="I", changed=NOTHING)
+    if older.op == "I":  # what has changed since counts: a page may have seen the first of it, and been cut there
+        return replace(newer, op="I", changed=older.changed | newer.changed)
     return replace(newer, changed=older.changed | newer.changed)

@@ -47,7 +47,8 @@ def test_a_record_without_a_column_is_malformed(missing: str) -> None:
     ("older", "newer", "op", "changed", "replaced"),
     [
         (change(1, "U", "ab"), change(2, "U", "bc"), "U", "abc", False),
-        (change(1, "I"), change(2, "U", "b"), "I", "", False),
+        (change(1, "I"), change(2, "U", "b"), "I", "b", False),
+        (merge(change(1, "I"), change(2, "U", "a")), change(3, "U", "b"), "I", "ab", False),
         (change(1, "I"), change(2, "D"), "D", "", False),
         (change(1, "U", "a"), change(2, "D"), "D", "", False),
         (change(1, "D"), change(2, "I"), "I", "", True),

@@ -146,6 +146,13 @@ def test_members_hear_nothing_of_jobs_on_staff_boms() -> None:
     assert FEED.snapshot({"jobs": [staff], "ingestion_sources": [], "proposed_nodes": []})["jobs"] == []
 
 
+def test_a_job_that_became_staffs_since_it_was_inserted_is_told_as_gone() -> None:
+    """A page may have been sent the first message of its insertion, and been cut before the id."""
+    inserted = change("jobs", "I", {**JOB, **PROGRESS})
+    hidden = change("jobs", "U", {**JOB, **PROGRESS, "staff": True}, "staff", "bom_id")
+    assert told(FEED.translate(merge(inserted, hidden))) == [{"type": "job_deleted", "jobId": "job-1"}]
+
+
 def test_a_job_that_leaves_a_staff_bom_appears() -> None:
     shown = translated("jobs", "U", {**JOB, **PROGRESS}, "staff")
     assert [message["type"] for message in shown] == ["progress_update", "job_update"]
