@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields, replace
 
@@ -91,15 +92,13 @@ def _asking(service: Service) -> httpx.AsyncClient:
 
 async def _holdings(client: httpx.AsyncClient) -> Holdings:
     answer = await client.get("/metrics")
-    samples = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-        if sample.name in _NAMES
-    }
-    if "rowcast_tasks" not in samples:
+    told: Counter[str] = Counter()  # summed over labels
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            told[sample.name] += int(sample.value) if sample.name in _NAMES else 0
+    if not told["rowcast_tasks"]:
         raise StageError(f"{client.base_url} tells no tasks in /metrics")
-    return Holdings(*(int(samples.get(name, 0)) for name in _NAMES))
+    return Holdings(*(told[name] for name in _NAMES))
 
 
 _NAMES = ("rowcast_streams_open", "rowcast_tasks", "process_open_fds", "process_resident_memory_bytes")
