@@ -37,9 +37,10 @@ cat .rowcast/ingest.log
 
 cat <<TXT
 
-It goes on running. Look at the rows in Studio:
+It goes on running. Look at the rows in Studio, and at the stream as it is (its token is good for an hour):
 
     $STUDIO_URL
+    $ROWCAST_URL/debug#project=$ROWCAST_DEMO_PROJECT&token=$($bin/rowcast token --email "$ROWCAST_DEMO_EMAIL")
 
 Watch the project as a page does, and ingest something of yours in another terminal:
 

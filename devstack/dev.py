@@ -73,6 +73,7 @@ def full_environment(stack: Devstack) -> dict[str, str]:
         **environment(stack),
         "ROWCAST_URL": f"http://127.0.0.1:{stack.state.ports['service']}",
         "ROWCAST_CORS_ORIGINS": CORS_ORIGINS,
+        "ROWCAST_DEBUG": "1",
         "ROWCAST_DEMO_PROJECT": DEMO_PROJECT,
         "ROWCAST_DEMO_EMAIL": DEMO_EMAIL,
         "ROWCAST_DEMO_PASSWORD": stack.state.demo_password,
@@ -83,7 +84,7 @@ def welcome(variables: dict[str, str], file: Path, seconds: float) -> str:
     shown = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
     return (
         f"rowcast is up ({seconds:.1f} s).\n"
-        f"  service   {variables['ROWCAST_URL']}\n"
+        f"  service   {variables['ROWCAST_URL']} (a stream as it is: {variables['ROWCAST_URL']}/debug)\n"
         f"  Supabase  {variables['SUPABASE_URL']}\n"
         f"  Studio    {variables['STUDIO_URL']}\n"
         f"For other terminals:  set -a; . {shlex.quote(shown)}; set +a"

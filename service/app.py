@@ -10,7 +10,7 @@ from quart_cors import cors
 from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 
-from service import health, pipeline
+from service import debug, health, pipeline
 from service.access.rates import limit_requests
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, LimitReached, upstream_unavailable
 from service.logs import fields
@@ -50,6 +50,8 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.register_blueprint(snapshot.blueprint(lambda: running[0].services))
     app.register_blueprint(tickets.blueprint(lambda: running[0].services))
     app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener, running[0].services.hub)))
+    if settings.debug:
+        app.register_blueprint(debug.blueprint())
 
     @app.get("/metrics")
     async def metrics() -> Response:

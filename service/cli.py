@@ -42,7 +42,7 @@ def main() -> None:
     except Exception as error:
         if is_expected(error):
             fail(f"Error: {error}", 1)
-        if os.environ.get("ROWCAST_DEBUG"):
+        if os.environ.get("ROWCAST_DEBUG", "0") not in ("", "0"):
             raise
         fail(f"Error: {type(error).__name__}: {error} (a bug; ROWCAST_DEBUG=1 shows where)", 70)
 

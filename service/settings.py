@@ -95,6 +95,7 @@ class Settings(BaseModel):
     retention_days: float = Field(7.0, ge=0, le=3650, validation_alias="ROWCAST_RETENTION_DAYS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWCAST_LOG_LEVEL")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWCAST_LOG_FORMAT")
+    debug: bool = Field(False, validation_alias="ROWCAST_DEBUG")
 
     @property
     def issuer(self) -> str | None:

@@ -59,6 +59,7 @@ def test_three_variables_are_enough():
         "admin_token": None,
         "log_level": "info",
         "log_format": "text",
+        "debug": False,
     }
 
 
@@ -95,6 +96,9 @@ def test_three_variables_are_enough():
         ("ROWCAST_STUCK_SECONDS", "1", "stuck_seconds", 1.0),
         ("ROWCAST_LOG_LEVEL", "debug", "log_level", "debug"),
         ("ROWCAST_LOG_FORMAT", "json", "log_format", "json"),
+        ("ROWCAST_DEBUG", "1", "debug", True),
+        ("ROWCAST_DEBUG", "0", "debug", False),
+        ("ROWCAST_DEBUG", "", "debug", False),
     ],
 )  # fmt: skip
 def test_a_variable_is_read(name, text, field, value):
@@ -103,7 +107,7 @@ def test_a_variable_is_read(name, text, field, value):
 
 
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 23
+    assert len(Settings.model_fields) == 24
 
 
 @pytest.mark.parametrize(
@@ -160,6 +164,7 @@ def test_the_older_names_of_keys_are_known(first, second, field):
         ("ROWCAST_ADMIN_TOKEN", "a" * 32 + " b", "ROWCAST_ADMIN_TOKEN holds characters that no key has"),
         ("ROWCAST_RETENTION_DAYS", "-1", "ROWCAST_RETENTION_DAYS is wrong: input should be greater than or equal to 0"),
         ("ROWCAST_LOG_LEVEL", "loud", "is wrong: input should be 'debug', 'info', 'warning' or 'error'."),
+        ("ROWCAST_DEBUG", "perhaps", "ROWCAST_DEBUG is wrong: input should be a valid boolean"),
         ("ROWCAST_LOG_FORMAT", "xml", "ROWCAST_LOG_FORMAT is wrong: input should be 'text' or 'json'."),
     ],
 )  # fmt: skip
