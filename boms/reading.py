@@ -8,7 +8,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 
 from boms.columns import BOM
@@ -52,6 +52,13 @@ class Bom:
     columns: Mapping[str, str]
     encoding: str
     delimiter: str
+
+    def items(self) -> list[dict[str, object]]:
+        """The lines as the database's function ``create_bom`` takes them, in JSON's types."""
+        return [
+            {"line_number": number, **asdict(line), "quantity": None if line.quantity is None else str(line.quantity)}
+            for number, line in enumerate(self.lines, start=1)
+        ]
 
 
 def read(data: bytes, limit: int = LINES_LIMIT) -> Bom:

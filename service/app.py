@@ -2,20 +2,27 @@
 
 import logging
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from quart import Quart, Response, jsonify, request
 from quart_cors import cors
 from quart_rate_limiter import RateLimitExceeded
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import debug, health, pipeline
 from service.access.rates import limit_requests
-from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, LimitReached, upstream_unavailable
+from service.errors import (
+    ApiError,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    LimitReached,
+    NoSuchRow,
+    upstream_unavailable,
+)
 from service.logs import fields
 from service.settings import Settings
-from service.streams import asked, snapshot, sse, tickets
+from service.streams import asked, boms, enrichment, snapshot, sse, tickets
 from service.streams.asgi import StreamMiddleware
 
 DRAIN_SECONDS = 2.5
@@ -33,6 +40,14 @@ def create_app(settings: Settings | None = None) -> Quart:
     settings = settings or Settings.from_environment(os.environ)
     app = Quart("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.request_class = boms.Request
+
+    @app.before_request
+    async def take_body() -> None:
+        """Before any refusal: a connection that is closed with bytes unread loses the answer too."""
+        with suppress(RequestEntityTooLarge):
+            await request.body
+
     limit_requests(app, settings.requests_per_minute, lambda: asked.address(request, settings.trusted_proxies))
     stack = AsyncExitStack()
     running: list[pipeline.Pipeline] = []
@@ -49,6 +64,8 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.register_blueprint(sse.blueprint(lambda: running[0].services))
     app.register_blueprint(snapshot.blueprint(lambda: running[0].services))
     app.register_blueprint(tickets.blueprint(lambda: running[0].services))
+    app.register_blueprint(enrichment.blueprint(lambda: running[0].services))
+    app.register_blueprint(boms.blueprint(lambda: running[0].services))
     app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener, running[0].services.hub)))
     if settings.debug:
         app.register_blueprint(debug.blueprint())
@@ -103,6 +120,10 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
     async def unavailable(error: DatabaseUnavailable | DatabaseRefused) -> Response:
         """Neither is the caller's fault: one refused has the service's key wrong, or the migrations missing."""
         return await told(upstream_unavailable(), error)
+
+    @app.errorhandler(NoSuchRow)
+    async def missing(_: NoSuchRow) -> Response:
+        return await told(ApiError(404, "not_found", "It does not exist, or does not any more."))
 
     @app.errorhandler(RateLimitExceeded)
     async def too_often(error: RateLimitExceeded) -> Response:

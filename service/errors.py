@@ -4,6 +4,7 @@ RowcastServiceError
 ├── SettingsError         the environment is missing something or has it wrong
 ├── DatabaseUnavailable   the database could not be asked; trying again may help
 ├── DatabaseRefused       the database refused the question; trying again does not help
+├── NoSuchRow             the database has no such row
 └── ApiError              a request is answered with a status and {"error": code, "message": text}
     └── LimitReached      one of the configured limits is reached
 """
@@ -23,6 +24,10 @@ class DatabaseUnavailable(RowcastServiceError):
 
 class DatabaseRefused(RowcastServiceError):
     """A 4xx answer: a missing function, a wrong key, a bad argument. The message is the database's own."""
+
+
+class NoSuchRow(RowcastServiceError):
+    """A function was asked about a row that does not exist (any more). The message is the database's own."""
 
 
 class ApiError(RowcastServiceError):

@@ -21,6 +21,12 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
     routes = Blueprint("health", __name__)
     asked: list[tuple[float, asyncio.Task[str | None]]] = []
 
+    async def trouble_with(log: ChangeLog) -> str | None:
+        loop = asyncio.get_running_loop()
+        if not asked or (asked[0][1].done() and loop.time() - asked[0][0] > TRUST_SECONDS):
+            asked[:] = [(loop.time(), loop.create_task(_trouble_with(log)))]
+        return await asyncio.shield(asked[0][1])
+
     @routes.get("/livez")
     @rate_exempt
     async def livez() -> Response:
@@ -31,11 +37,7 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
     async def readyz() -> tuple[Response, int]:
         """Degraded (Realtime is down, changes come slower) is ready; without database or listener it is not."""
         log, listener, hub = parts()
-        loop = asyncio.get_running_loop()
-        if not asked or (asked[0][1].done() and loop.time() - asked[0][0] > TRUST_SECONDS):
-            asked[:] = [(loop.time(), loop.create_task(_trouble_with(log)))]
-        trouble = await asyncio.shield(asked[0][1])
-        reason = trouble
+        reason = trouble = await trouble_with(log)
         if hub.draining:
             reason = "the service is shutting down"
         elif not listener.is_running:
@@ -49,6 +51,22 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
             reason=reason,
         )
         return answer, 200 if reason is None else 503
+
+    @routes.get("/api/enrichment/health")
+    @rate_exempt
+    async def enrichment() -> tuple[Response, int]:
+        """As readyz, in the words of the enrichment pages."""
+        log, listener, hub = parts()
+        has_database = await trouble_with(log) is None
+        is_well = has_database and listener.is_running and not hub.draining
+        status = "unhealthy" if not is_well else "healthy" if listener.is_live else "degraded"
+        answer = jsonify(
+            status=status,
+            realtime=listener.is_live,
+            database=has_database,
+            active_streams=hub.viewers_of("enrichment"),
+        )
+        return answer, 200 if is_well else 503
 
     return routes
 

@@ -11,7 +11,7 @@ PostgreSQL   a commit appends its changes to feed_changes, numbered in order    
                         │                                                             (access/rights)
                       Hub               a topic a key: ring, viewers, replay          feeds/hub
                         │
-                     Delivery           translated and encoded once for all viewers   events/project, events/wire
+                     Delivery           translated and encoded once for all viewers   events/*, events/wire
                         │
                Viewer and its Outbox    one a stream: the newest of each row          feeds/outbox
                         │
@@ -30,6 +30,7 @@ from functools import partial
 
 import httpx
 
+from service.access.boms import Boms
 from service.access.gate import Gate
 from service.access.jwks import KeySet, Verifier
 from service.access.limits import Limits
@@ -40,6 +41,8 @@ from service.access.tickets import Tickets
 from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
 from service.changes.realtime import RealtimeGeneration
+from service.events.enrichment import EnrichmentFeed
+from service.events.feed import Feed
 from service.events.project import ProjectFeed
 from service.feeds.hub import Hub
 from service.maintenance import keep_pruned
@@ -51,7 +54,7 @@ from service.tasks import spawn
 from supabase import AsyncClientOptions, acreate_client
 
 REQUEST_SECONDS = 10.0
-FEEDS = {feed.name: feed for feed in (ProjectFeed(),)}
+FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ProjectFeed(), EnrichmentFeed())}
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,10 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
         tickets = Tickets(as_service, settings.secret_key, time.time)
         verifier = Verifier(jwks, settings.jwt_secret, settings.issuer, time.time)
-        gate = Gate(verifier, members, tickets, settings.admin_token)
+        gate = Gate(verifier, members, Boms(members, as_service), tickets, settings.admin_token)
         services = Services(
             hub,
+            log,
             gate,
             rights,
             Limits(settings.stream_limits),

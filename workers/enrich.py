@@ -89,14 +89,7 @@ async def upload(client: rowcast.AsyncClient, project_id: UUID, path: Path) -> U
     """Adds the bill of materials in ``path`` to a project; its id."""
     bom = read(await asyncio.to_thread(path.read_bytes))
     bom_id = uuid4()
-    items = [
-        {
-            "line_number": number, "reference": line.reference, "mpn": line.mpn, "manufacturer": line.manufacturer,
-            "quantity": None if line.quantity is None else str(line.quantity), "description": line.description,
-        }
-        for number, line in enumerate(bom.lines, start=1)
-    ]  # fmt: skip
-    await client.call("create_bom", project_id=project_id, filename=path.name, items=items, bom_id=bom_id)
+    await client.call("create_bom", project_id=project_id, filename=path.name, items=bom.items(), bom_id=bom_id)
     return bom_id
 
 

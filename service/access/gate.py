@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from service.access.boms import Boms
 from service.access.jwks import Verifier
 from service.access.members import Members
 from service.access.operators import OPERATOR, is_operators
@@ -35,9 +36,12 @@ class Admission:
 class Gate:
     """Everything that lets a request through or answers it with an error."""
 
-    def __init__(self, verifier: Verifier, members: Members, tickets: Tickets, admin_token: str | None = None) -> None:
+    def __init__(
+        self, verifier: Verifier, members: Members, boms: Boms, tickets: Tickets, admin_token: str | None = None
+    ) -> None:
         self._verifier = verifier
         self._members = members
+        self._boms = boms
         self._tickets = tickets
         self._admin_token = admin_token
 
@@ -67,6 +71,13 @@ class Gate:
             raise refused()
         membership = await self._members.require(principal, project_id)
         return Admission(principal, project_id, membership.organization_id, membership.asked_at)
+
+    async def enter_bom(self, principal: Principal, bom_id: str) -> Admission:
+        """Lets somebody into a BOM's project, who may see the BOM: a staff BOM is for operators.
+
+        Raises as :meth:`enter`; a BOM that may not be seen is a 404 too.
+        """
+        return await self.enter(principal, await self._boms.project(principal, bom_id))
 
     async def admit(self, credential: Credential, project_id: str, *, operators: bool = False) -> Admission:
         """Both at once, for a route whose address names the project; raises what both raise."""

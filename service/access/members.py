@@ -68,7 +68,7 @@ class Members:
 
         Raises what :meth:`require` raises but for the 404.
         """
-        said = await self._answer(
+        said = await self.ask(
             "project_members",
             {"project_id": f"eq.{project_id}", "user_id": f"eq.{principal.user_id}", "select": "role"},
             principal.token,
@@ -95,7 +95,7 @@ class Members:
 
     async def _ask(self, question: Question, asked_at: float) -> Membership:
         token, project_id = question
-        said = await self._answer("projects", {"id": f"eq.{project_id}", "select": "id,organization_id"}, token)
+        said = await self.ask("projects", {"id": f"eq.{project_id}", "select": "id,organization_id"}, token)
         match said:
             # Not just anything: only the row itself lets somebody in.
             case [{"id": str(id_), "organization_id": str(organization_id)}] if id_ == project_id:
@@ -104,7 +104,8 @@ class Members:
                 raise not_found("project")
         raise DatabaseUnavailable(f"projects: not an answer of the database ({str(said)[:200]})")
 
-    async def _answer(self, table: str, parameters: dict[str, str], token: str) -> object:
+    async def ask(self, table: str, parameters: dict[str, str], token: str) -> object:
+        """What a table shows the user whose token it is. Raises as :meth:`require`, but for the 404."""
         try:
             return await self._rest.ask("GET", table, parameters, bearer=token)
         except Refused as error:

@@ -6,7 +6,7 @@ its head agree.
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ import httpx
 from postgrest import APIError
 
 from service.changes.change import Change, FeedKey, from_record
-from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.errors import DatabaseRefused, DatabaseUnavailable, NoSuchRow
 from service.logs import fields
 from supabase import AsyncClient
 
@@ -82,10 +82,15 @@ class ChangeLog:
         with self._asking("prune_feed_changes"):
             return int(await self._call("prune_feed_changes", {"retain": f"{days} days"}))
 
-    async def _call(self, function: str, arguments: dict[str, Any]) -> Any:
+    async def call(self, function: str, arguments: Mapping[str, Any]) -> Any:
+        """What another of the service's functions returns. It is called once. Raises :class:`NoSuchRow` too."""
+        with self._asking(function):
+            return await self._call(function, arguments)
+
+    async def _call(self, function: str, arguments: Mapping[str, Any]) -> Any:
         try:
             # Retries belong to the callers, who know how long they want to go on.
-            answer = await self._client.rpc(function, arguments).execute()
+            answer = await self._client.rpc(function, dict(arguments)).execute()
         except APIError as error:
             raise _told(function, error) from error
         except (TimeoutError, httpx.HTTPError) as error:
@@ -138,11 +143,13 @@ def _readable(function: str) -> Iterator[None]:
         raise DatabaseUnavailable(f"{function}: not an answer of the database ({error!r})") from error
 
 
-def _told(function: str, error: APIError) -> DatabaseRefused | DatabaseUnavailable:
+def _told(function: str, error: APIError) -> DatabaseRefused | DatabaseUnavailable | NoSuchRow:
     """What PostgreSQL or PostgREST says carries an SQLSTATE or a PGRST code, what comes without JSON its HTTP status.
 
     Anything else was said by something in between, which has not asked them.
     """
     code = str(error.code or "")
+    if code == "PT404":
+        return NoSuchRow(f"{function}: {error.message}")
     message = f"{function}: {error.message} ({code})"
     return DatabaseRefused(message) if REFUSED.fullmatch(code) else DatabaseUnavailable(message)

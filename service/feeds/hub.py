@@ -168,6 +168,10 @@ class Hub:
     def viewers(self) -> int:
         return sum(len(topic.viewers) for topic in self._topics.values())
 
+    def viewers_of(self, feed: str) -> int:
+        """How many look at keys of one feed."""
+        return sum(len(topic.viewers) for topic in self._topics.values() if topic.key.feed == feed)
+
     async def topic(self, key: FeedKey, patience: float = 0.0) -> Topic:
         """The key's topic, followed from now on for at least the linger time. One opening serves all who ask.
 

@@ -38,6 +38,13 @@ def stream_cursor(headers: Parameters, query: Parameters) -> int | None:
     return cursor("since", query["since"]) if "since" in query else None
 
 
+def number(query: Parameters, name: str, default: int, least: int, most: int) -> int:
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
+        raise bad_request(f"{name} must be a whole number from {least} to {most}.")
+    return int(text)
+
+
 def flag(query: Parameters, name: str) -> bool:
     value = query.get(name, "0")
     if value not in ("0", "1"):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from quart import Response, request
 
-from service.access.gate import Admission
+from service.access.gate import Admission, Credential
 from service.access.limits import Place
 from service.access.rights import Lapse
 from service.errors import ApiError
@@ -39,18 +39,28 @@ class Opened(Protocol):
     def end(self, ending: Ending) -> None: ...
 
 
-async def admitted(services: Services, project_id: str, *, operators: bool = False) -> Admission:
+async def admitted(services: Services, project_id: str) -> Admission:
     """Whoever sends the present request, let into the project to listen.
 
     Raises :class:`ApiError` 401, 404, 505 for HTTP/2, and 503 while shutting down; what :meth:`Gate.admit` raises.
     """
+    return await services.gate.admit(_credential(services), project_id)
+
+
+async def admitted_to_bom(services: Services, bom_id: str) -> Admission:
+    """As :func:`admitted`, to a BOM; operators are let in too."""
+    principal = await services.gate.identify(_credential(services), operators=True)
+    return await services.gate.enter_bom(principal, bom_id)
+
+
+def _credential(services: Services) -> Credential:
     # Hypercorn (0.18) keeps all that a client does not take in memory there, without bound or time limit.
     if request.scope["http_version"] == "2":
         raise ApiError(505, "bad_request", "Streams go over HTTP/1.1; let a proxy speak HTTP/2 with browsers.")
     credential = asked.credential(request.headers, request.args, tickets=True)
     if services.hub.draining:
         raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)
-    return await services.gate.admit(credential, project_id, operators=operators)
+    return credential
 
 
 def answer(services: Services, admission: Admission, stream: Opened) -> Response:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from service.access.gate import Gate
 from service.access.limits import Limits
 from service.access.rights import Rights
+from service.changes.log import ChangeLog
 from service.feeds.hub import Hub
 from service.proxies import Proxies
 
@@ -15,6 +16,7 @@ class Services:
     """``random`` gives numbers from 0 to 1; durations are in s."""
 
     hub: Hub
+    database: ChangeLog
     gate: Gate
     rights: Rights
     limits: Limits

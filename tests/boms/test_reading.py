@@ -121,6 +121,20 @@ def test_the_columns_are_told_by_their_names_in_the_file():
     assert (bom.encoding, bom.delimiter) == ("utf-8", ",")
 
 
+def test_lines_go_to_the_database_in_their_order():
+    assert read(b"Ref,Qty,MPN\nC1,1.5,A\nC2 C3,,\n").items() == [
+        {"line_number": 1, "reference": "C1", "quantity": "1.5", "mpn": "A", "manufacturer": None, "description": None},
+        {
+            "line_number": 2,
+            "reference": "C2 C3",
+            "quantity": "2",
+            "mpn": None,
+            "manufacturer": None,
+            "description": None,
+        },
+    ]
+
+
 def test_every_line_is_kept_that_names_a_part_or_a_place():
     text = "Ref,MPN,Value\nC1,A,10n\nC2,A,10n\nC3,,10n\nR1,N/A,\n,,\n-,-,-\n"
     assert [(line.reference, line.mpn) for line in read(text.encode()).lines] == [

@@ -1,6 +1,7 @@
 """The running service, and projects with members to look at them."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -17,6 +19,8 @@ import pytest
 
 from devstack.accounts import access_token
 from tests.conftest import StackFacts, unused_port
+
+ADMIN_TOKEN = "an-admin-token-that-only-these-tests-know"
 
 
 def service_environment(stack: StackFacts) -> dict[str, str]:
@@ -29,6 +33,7 @@ def service_environment(stack: StackFacts) -> dict[str, str]:
         "SUPABASE_JWT_SECRET": stack.jwt_secret,
         "SUPABASE_JWT_ISSUER": "",
         "ROWCAST_CORS_ORIGINS": "http://localhost:3000",
+        "ROWCAST_ADMIN_TOKEN": ADMIN_TOKEN,
         "ROWCAST_STREAMS_PER_USER": "0",  # a crowd of pages has one user here
     }
 
@@ -114,6 +119,28 @@ class Project:
     def proposal(self, title: str, confidence: float = 0.5) -> str:
         return self._insert("proposed_nodes", title=title, confidence=confidence)
 
+    def bom(self, *parts: str | None, source: str = "customer") -> str:
+        """A BOM of these part numbers; None is a line without one."""
+        items = [{"line_number": number, "mpn": part} for number, part in enumerate(parts, start=1)]
+        made = self.call("create_bom", project_id=self.id, filename="b.csv", items=json.dumps(items), source=source)
+        return str(made["bom_id"])
+
+    def call(self, function: str, **arguments: object) -> Any:
+        names = ", ".join(f"{name} => %s" for name in arguments)
+        row = self.database.execute(f"select {function}({names})", list(arguments.values())).fetchone()  # type: ignore[arg-type]
+        assert row is not None
+        return row[0]
+
+    def start(self, bom: str) -> "Run":
+        """Starts a BOM's enrichment, and is its worker."""
+        run = self.call("start_enrichment", bom_id=bom)["run_id"]
+        held = self.call("claim_job", kinds=["bom_enrichment"], job_id=run)
+        return Run(self, held["job"]["id"], held["claim"])
+
+    def role(self, role: str) -> None:
+        """Gives the member another role."""
+        self.execute("update project_members set role = %s where project_id = %s", role, self.id)
+
     def execute(self, statement: str, *parameters: object) -> None:
         self.database.execute(statement, parameters)  # type: ignore[arg-type]
 
@@ -126,6 +153,35 @@ class Project:
         ).fetchone()
         assert row is not None
         return str(row[0])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A claimed enrichment, worked on batch by batch. Parts called x… are not known."""
+
+    project: Project
+    job: str
+    claim: str
+
+    def batch(self) -> bool:
+        """Writes the outcome of the next batch; False when there was none."""
+        items = self._write([])["items"]
+        self._write([self._outcome(item) for item in items])
+        return bool(items)
+
+    def all(self) -> None:
+        while self.batch():
+            pass
+
+    def _write(self, results: list[dict[str, object]]) -> Any:
+        return self.project.call("write_batch", job_id=self.job, claim=self.claim, results=json.dumps(results))
+
+    def _outcome(self, item: dict[str, Any]) -> dict[str, object]:
+        if item["mpn"] is None:
+            return {"id": item["id"], "status": "failed", "error_message": "no part number"}
+        if item["mpn"].startswith("x"):
+            return {"id": item["id"], "status": "not_found"}
+        return {"id": item["id"], "status": "enriched", "enrichment_data": {"description": item["mpn"]}}
 
 
 def add_user(database: psycopg.Connection[tuple[object, ...]], stack: StackFacts) -> tuple[str, str]:

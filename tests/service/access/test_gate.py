@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from devstack.accounts import access_token
+from service.access.boms import Boms
 from service.access.gate import Admission, Credential, Gate
 from service.access.jwks import KeySet, Verifier
 from service.access.members import Members
@@ -31,8 +32,10 @@ async def gate_to(stack: StackFacts) -> AsyncIterator[MakeGate]:
         def make(url: str = stack.supabase_url) -> Gate:
             keys = KeySet(client, f"{url}/auth/v1/.well-known/jwks.json", time.monotonic)
             verifier = Verifier(keys, stack.jwt_secret, None, time.time)
-            tickets = Tickets(Rest(client, url, stack.secret_key), stack.secret_key, time.time)
-            return Gate(verifier, Members(Rest(client, url, stack.publishable_key), time.monotonic), tickets, OPERATORS)
+            rest = Rest(client, url, stack.secret_key)
+            members = Members(Rest(client, url, stack.publishable_key), time.monotonic)
+            tickets = Tickets(rest, stack.secret_key, time.time)
+            return Gate(verifier, members, Boms(members, rest), tickets, OPERATORS)
 
         yield make
 

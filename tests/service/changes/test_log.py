@@ -10,7 +10,7 @@ import pytest
 
 from service.changes.change import FeedKey
 from service.changes.log import ChangeLog
-from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.errors import DatabaseRefused, DatabaseUnavailable, NoSuchRow
 from supabase import AsyncClientOptions, acreate_client
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project
@@ -135,6 +135,15 @@ async def test_an_answer_of_another_shape_is_unavailable(body: str) -> None:
         ):
             with pytest.raises(DatabaseUnavailable):
                 await asked
+
+
+async def test_other_functions_are_called_by_name(log: ChangeLog, project: Project) -> None:
+    told = await log.call("create_bom", {"project_id": project.id, "filename": "b", "items": [{"line_number": 1}]})
+    assert told["total_items"] == 1
+    with pytest.raises(NoSuchRow, match="there is no BOM"):
+        await log.call("start_enrichment", {"bom_id": str(uuid4())})
+    with pytest.raises(DatabaseRefused, match="items: must hold at least one line"):
+        await log.call("create_bom", {"project_id": project.id, "filename": "b", "items": []})
 
 
 async def test_a_database_that_goes_and_comes_back_is_told_once_each(
