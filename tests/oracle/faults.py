@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.oracle.stage import Service, Stage
+from tests.oracle.stage import STOP_SECONDS, Service, Stage
+from tests.oracle.verdict import Complaints
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,24 @@ LULL, LULL_SHARE = 6.0, 0.06
 """How many pauses are so many times as long: what has been broken comes back, and is broken whole."""
 
 
+async def end_in_peace(service: Service, complaints: Complaints) -> None:
+    """Has a process end as an operator does."""
+    if not await service.end(SIGTERM):
+        complaints.add(
+            "leaked", f"{service.name} did not end {STOP_SECONDS:g} s after SIGTERM; where it was is in its log"
+        )
+
+
 class Faults:
     """``seconds`` is how long the turbulence lasts: a short one has shorter faults."""
 
-    def __init__(self, stage: Stage, random_: random.Random, seconds: float) -> None:
+    def __init__(self, stage: Stage, random_: random.Random, complaints: Complaints, seconds: float) -> None:
         self.dealt: Counter[str] = Counter()
         self.pruned = 0
         """Rows of the change log that were pruned."""
         self._stage = stage
         self._random = random_
+        self._complaints = complaints
         self._scale = min(1.0, seconds / 600)
         self._pause = PAUSE_SECONDS * (0.4 + 0.6 * self._scale)
         self._postgres = asyncio.Lock()
@@ -213,7 +223,7 @@ class Faults:
 
     async def _service_drained(self) -> None:
         async with self._mortal() as service:
-            await service.end(SIGTERM)
+            await end_in_peace(service, self._complaints)
             await service.start()
 
     async def _service_frozen(self) -> None:

@@ -49,13 +49,19 @@ async def idle(service: Service) -> Holdings:
         return await _holdings(client)
 
 
-async def after_work(service: Service, idle: Holdings) -> Holdings:
-    """What it holds once it has let go of all that an idle one does not hold, or REST_SECONDS are over."""
+async def after_work(service: Service, idle: Holdings) -> Holdings | None:
+    """What it holds once it has let go of all that an idle one does not hold, or REST_SECONDS are over.
+
+    None when it does not answer.
+    """
     deadline = time.monotonic() + REST_SECONDS
-    async with _asking(service) as client:
-        while (now := await _holdings(client)).beyond(idle) and time.monotonic() < deadline:
-            await client.get("/readyz")  # asks the database, and so closes what connections to it have grown old
-            await asyncio.sleep(0.5)
+    try:
+        async with _asking(service) as client:
+            while (now := await _holdings(client)).beyond(idle) and time.monotonic() < deadline:
+                await client.get("/readyz")  # asks the database, and so closes what connections to it have grown old
+                await asyncio.sleep(0.5)
+    except httpx.HTTPError:
+        return None
     return now
 
 

@@ -15,7 +15,6 @@ Rows = dict[tuple[str, str], Row]
 Database = psycopg.AsyncConnection[TupleRow]
 
 FEED = "project"
-CONTROL = frozenset({"connected", "snapshot", "live", "reset", "error", "stream_end"})
 KINDS_OF_TYPES = {
     "status_update": "sources",
     "source_deleted": "sources",

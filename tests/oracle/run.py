@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from tests.oracle import project
-from tests.oracle.faults import Faults
+from tests.oracle.faults import Faults, end_in_peace
 from tests.oracle.leaks import Holdings, after_work, idle, memory_settled, places_missing
 from tests.oracle.pollers import Poller
 from tests.oracle.stage import PROJECTS, USERS, Stage, stage
@@ -72,7 +72,7 @@ class Play:
         self._audits = 0
         self._viewers: list[Viewer | Poller] = [self._viewer(Viewer, number) for number in range(VIEWERS)]
         self._viewers += [self._viewer(Poller, number) for number in range(POLLERS)]
-        self._faults = Faults(stage_, self._random("faults"), seconds)
+        self._faults = Faults(stage_, self._random("faults"), self._complaints, seconds)
 
     def _random(self, for_: str) -> random.Random:
         return random.Random(f"{self._seed} {for_}")
@@ -101,6 +101,7 @@ class Play:
             await self._calm()
         after = await asyncio.gather(*map(after_work, services, before))
         await self._look_for_leaks(before, after)
+        await asyncio.gather(*(end_in_peace(service, self._complaints) for service in services))
         changes = await self._changes() + self._faults.pruned - first
         counts, details = self._complaints.counts, [*self._complaints.told, *self._told(before, after)]
         return Verdict(
@@ -172,8 +173,11 @@ class Play:
 
     # In the end
 
-    async def _look_for_leaks(self, before: list[Holdings], after: list[Holdings]) -> None:
+    async def _look_for_leaks(self, before: list[Holdings], after: list[Holdings | None]) -> None:
         for service, was, is_ in zip(self._stage.services, before, after, strict=True):
+            if is_ is None:
+                self._complaints.add("leaked", f"{service.name} does not answer any more")
+                continue
             for text in is_.beyond(was):
                 self._complaints.add("leaked", f"{service.name}: {text}")
             if missing := await places_missing(self._stage, service):
@@ -183,7 +187,7 @@ class Play:
             if len(slots := await cursor.fetchall()) > 1:  # the stand-in has one
                 self._complaints.add("leaked", f"replication slots: {slots}")
 
-    def _told(self, before: list[Holdings], after: list[Holdings]) -> list[str]:
+    def _told(self, before: list[Holdings], after: list[Holdings | None]) -> list[str]:
         return [
             f"{self._written}, {self._seen.connections} connections, {self._audits} audits",
             f"ended {dict(self._seen.endings)}, refused {dict(self._seen.refusals)}",

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGABRT, SIGKILL, Signals
 from typing import Any
 
 import httpx
@@ -37,7 +37,7 @@ PLACES = 8
 """Streams that a user may have open in each process: more than there are viewers of one user."""
 COMMON = {
     "ROWCAST_KEEPALIVE_SECONDS": "2", "ROWCAST_RETENTION_DAYS": "1", "ROWCAST_STREAMS_PER_USER": str(PLACES),
-    "ROWCAST_REQUESTS_PER_MINUTE": "0",
+    "ROWCAST_REQUESTS_PER_MINUTE": "0", "PYTHONFAULTHANDLER": "1",
 }  # fmt: skip
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -83,16 +83,18 @@ class Service:
         assert self._process is not None
         self._process.send_signal(signal)
 
-    async def end(self, signal: Signals) -> None:
-        """Ends the process. Raises :class:`StageError` when it does not."""
+    async def end(self, signal: Signals) -> bool:
+        """Ends the process; returns whether it did within STOP_SECONDS. If not, its log tells where it was."""
         if self._process is None or self._process.returncode is not None:
-            return
+            return True
         self.send(signal)
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except TimeoutError:
-            self._process.kill()
-            raise StageError(f"{self.name} did not end {STOP_SECONDS:g} s after {signal.name}") from None
+            self.send(SIGABRT)
+            await self._process.wait()
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,6 @@ async def stage(directory: Path, random_: random.Random) -> AsyncIterator[Stage]
         await asyncio.gather(*(service.start() for service in services))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=20, headers={"Connection": "close"}))
         yield Stage(facts, postgres, psutil.Process(data.holder()), services, projects, users, http)
-        await asyncio.gather(*(service.end(SIGTERM) for service in services))
 
 
 def populate(facts: StackFacts, random_: random.Random) -> tuple[list[str], list[User]]:

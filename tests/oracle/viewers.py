@@ -223,6 +223,8 @@ class Viewer(Page):
                 self._greet(message)
             case "live":
                 self.is_live = message["live"]
+            case "reauth":
+                self.note(f"the token expires at {message['expiresAt']}")
             case "reset":
                 self.note(f"reset: {message['reason']}")
                 self.knows_all = False
