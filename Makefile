@@ -28,10 +28,9 @@ test: setup  ## run every test
 soak: setup  ## the oracle: SOAK_S seconds of faults, cuts and random writers, decided by SEED; 1 unless all is well
 	$(BIN)/python -m tests.oracle --seconds $(SOAK_S) --seed $(SEED)
 
-bench: setup  ## what the change log, the stand-in and the SDK cost, beside their targets (about ten minutes)
-	$(BIN)/python benchmarks/advance.py
-	$(BIN)/python benchmarks/realtime.py
-	$(BIN)/python benchmarks/change_log.py
+bench: setup  ## what everything costs, beside its rivals and its targets: one table (about fifteen minutes)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
+	$(BIN)/python -m benchmarks
 
 lint: setup  ## style and layout
 	$(BIN)/ruff check .

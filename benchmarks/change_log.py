@@ -1,6 +1,6 @@
 """What the change log costs: the same work with a table tracked and untracked, side by side.
 
-    .venv/bin/python benchmarks/change_log.py [--rows 1000000] [--seconds 3] [--repeat 3]
+    python -m benchmarks.change_log [--rows 1000000] [--seconds 3] [--repeat 3]
 
 Starts a PostgreSQL of its own (the devstack's: no fsync), migrates it, and measures with the log empty and again after
 filling it to --rows (10,000,000 take about 4 GB and some minutes). pgbench updates single rows over 8 connections,
@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import os
 import re
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -29,6 +28,9 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.processes import unused_port
+from benchmarks.run import Bench
+from benchmarks.table import Row, print_table
 from devstack.lite import Keys, Lite
 from devstack.postgres import Postgres
 from devstack.stack import BOOTSTRAP, run_script
@@ -62,7 +64,7 @@ FILL = f"""
 """
 
 
-class Bench:
+class Rig:
     def __init__(self, cluster: Postgres, seconds: float, repeat: int) -> None:
         self._cluster = cluster
         self._seconds = seconds
@@ -82,27 +84,26 @@ class Bench:
         (length,) = self._db.execute("select count(*) from feed_changes").fetchone() or (0,)
         return int(length)
 
-    def report(self) -> None:
-        print(f"\nlog length {self.log_length():,}{'untracked':>34}{'tracked':>12}{'ratio':>8}")
+    def rows(self) -> Iterator[Row]:
+        length = f"change log of {self.log_length():,}"
         for table in COUNTERS:
             for what, rows in (("many keys", KEYS), ("one hot key", 8)):
                 with self._hot(table) if rows == 8 else nullcontext():
                     bare, logged = self._medians(table, partial(self._updates, table, rows))
-                label = f"{table}: single updates, {what}"
-                print(f"{label:<40}{bare:>12,.0f}/s{logged:>10,.0f}/s{bare / logged:>8.1f}", flush=True)
+                figure = f"{length}: {table}, single updates, {what}"
+                yield Row(figure, f"{logged:,.0f}/s", "", f"untracked {bare:,.0f}/s, {bare / logged:.1f} times")
             for what in self._statements(table):
                 bare, logged = self._medians(table, partial(self._bulk, table, what))
-                print(
-                    f"{f'{table}: {BULK:,} rows, {what}':<40}{bare:>12.2f} s{logged:>10.2f} s{logged / bare:>8.1f}",
-                    flush=True,
-                )
+                figure = f"{length}: {table}, {BULK:,} rows, {what}"
+                yield Row(figure, f"{logged:.2f} s", "", f"untracked {bare:.2f} s, {logged / bare:.1f} times")
         for what, query in {
             "feed_since, nothing new": (
                 "select feed_since('project', id, (select last_value from rowcast.revision_seq)) from projects limit 1"
             ),
             "feed_heads of 100 keys": "select feed_heads('project', array(select id from projects limit 100))",
         }.items():
-            print(f"{what:<52}{statistics.median(self._timed(query) for _ in range(50)) * 1000:>10.2f} ms")
+            milliseconds = statistics.median(self._timed(query) for _ in range(50)) * 1000
+            yield Row(f"{length}: {what}", f"{milliseconds:.2f} ms")
 
     def _medians(self, table: str, measure: Callable[[], float]) -> tuple[float, float]:
         """(untracked, tracked)."""
@@ -184,18 +185,11 @@ class Bench:
         return time.perf_counter() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What the change log costs, tracked and untracked side by side.")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="length to fill the log to for the second half")
-    parser.add_argument("--seconds", type=float, default=3, help="length of each pgbench run")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each kind, whose median is shown")
-    arguments = parser.parse_args()
+@contextmanager
+def _cluster() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="rowcast-bench-", ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o755)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        cluster = Postgres(Path(directory), port, "bench")
+        cluster = Postgres(Path(directory), unused_port(), "bench")
         cluster.start()
         try:
             with psycopg.connect(cluster.url(), autocommit=True) as admin:
@@ -206,16 +200,32 @@ def main() -> None:
             lite = Lite(Path(directory), 0, cluster.url("bench"), Keys("p", "s", "j"), MIGRATIONS)
             lite.configure()
             asyncio.run(lite.migrate())
-            bench = Bench(cluster, arguments.seconds, arguments.repeat)
             with psycopg.connect(cluster.url("bench"), autocommit=True) as db:
                 db.execute(SETUP)
                 db.execute("truncate feed_changes")
                 db.execute("vacuum analyze")
-            bench.report()
-            bench.fill(arguments.rows)
-            bench.report()
+            yield cluster
         finally:
             cluster.stop("immediate")
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """The half of it that has the log empty."""
+    with _cluster() as cluster:
+        yield from Rig(cluster, max(1, round(bench.seconds * 0.6)), bench.repeat).rows()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What the change log costs, tracked and untracked side by side.")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="length to fill the log to for the second half")
+    parser.add_argument("--seconds", type=float, default=3, help="length of each pgbench run")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each kind, whose median is shown")
+    arguments = parser.parse_args()
+    with _cluster() as cluster:
+        rig = Rig(cluster, arguments.seconds, arguments.repeat)
+        print_table(rig.rows())
+        rig.fill(arguments.rows)
+        print_table(rig.rows())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The Realtime stand-in under load: how late frames are, how many changes it takes, and what a stopped reader costs.
 
-    python benchmarks/realtime.py
+    python -m benchmarks.realtime
 
 PostgreSQL, the stand-in, its clients and the writer are processes of their own. On a machine that others use too,
 `chrt -r 1` before it keeps them out of the figures. Rows are shaped like the change log's (with row security, so that
@@ -31,6 +31,8 @@ import psutil
 import psycopg
 from aiohttp import web
 
+from benchmarks.stack import ROOT
+from benchmarks.table import Row, print_table
 from devstack.postgres import Postgres
 from devstack.realtime.connection import MAX_QUEUED
 from devstack.realtime.server import StandIn, routes
@@ -137,7 +139,11 @@ class Child:
     def __init__(self, stack: ExitStack, *arguments: str) -> None:
         self._process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, __file__, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-m", "benchmarks.realtime", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
             )
         )
         stack.callback(self.stop)
@@ -182,10 +188,12 @@ class Run:
     """The stand-in's, in microseconds a change."""
 
     def percentile(self, percent: int) -> float:
+        if len(self.late) < 2:
+            raise RuntimeError(f"of {self.changes:,} changes {len(self.late)} came within 10 s of each other")
         return statistics.quantiles(self.late, n=100)[percent - 1]
 
 
-class Bench:
+class Rig:
     """One stand-in with its database and its clients."""
 
     def __init__(self, stack: ExitStack, database_url: str) -> None:
@@ -237,56 +245,55 @@ def _seen(by_key: dict[int, int], revision: int) -> int:
     return revision
 
 
-def row(what: str, figure: str, target: str = "", met: bool | None = None) -> None:
-    verdict = {None: "", True: "yes", False: "**no**"}[met]
-    print(f"| {what} | {figure} | {target} | {verdict} |", flush=True)
-
-
-def report(bench: Bench, seconds: float) -> None:
-    """Run everything and print the table."""
-    print("| under load | figure | target | met |\n|---|---|---|---|")
-    idle = bench.idle_question(500)
-    row("the machine alone: PostgreSQL answers an idle client, median and p99", f"{idle[0]:.1f} and {idle[1]:.1f} ms")
-    bench.write(100, 1, 2)  # whatever is done once, is done
-    run = bench.write(100, 1, seconds)
+def _rows(rig: Rig, seconds: float) -> Iterator[Row]:
+    idle = rig.idle_question(500)
+    question = "the machine alone: PostgreSQL answers an idle client, median and p99"
+    yield _row(question, f"{idle[0]:.1f} and {idle[1]:.1f} ms")
+    rig.write(100, 1, 2)  # whatever is done once, is done
+    run = rig.write(100, 1, seconds)
     median, p99 = run.percentile(50), run.percentile(99)
-    row("100 changes/s, 200 channels: commit to frame, median", f"{median:.1f} ms", "2 ms", median <= 2)
-    row("… p99", f"{p99:.1f} ms", "10 ms", p99 <= 10)
-    row("… the stand-in's CPU for a change", f"{run.cpu:.0f} µs")
+    yield _row("100 changes/s, 200 channels: commit to frame, median", f"{median:.1f} ms", "2 ms", median <= 2)
+    yield _row("… p99", f"{p99:.1f} ms", "10 ms", p99 <= 10)
+    yield _row("… CPU for a change", f"{run.cpu:.0f} µs")
 
-    bursts = [bench.write(1000, 1000, 1) for _ in range(10)]
+    bursts = [rig.write(1000, 1000, 1) for _ in range(10)]
     whole = all(len(burst.late) == burst.changes and burst.in_order for burst in bursts)
     last = statistics.median(max(burst.late) for burst in bursts)
-    row("1,000 changes in a transaction: commit to last frame", f"{last:.0f} ms", "all, in order", whole)
+    yield _row("1,000 changes in a transaction: commit to last frame", f"{last:.0f} ms", "all, in order", whole)
 
-    run = bench.write(10_000, 100, seconds)
+    run = rig.write(10_000, 100, seconds)
     rate = run.changes / run.seconds
     figure = f"{rate:,.0f}/s written, {len(run.late):,} of {run.changes:,} came"
-    row("10,000 changes/s, 200 channels", figure, "all, in order", len(run.late) == run.changes and run.in_order)
+    whole = len(run.late) == run.changes and run.in_order
+    yield _row("10,000 changes/s, 200 channels", figure, "all, in order", whole)
     behind = max(run.late[-1000:])
-    row("… behind at the end", f"{behind:.0f} ms", "1 s", rate > 9_900 and behind < 1000)
-    row("… commit to frame, median and p99", f"{run.percentile(50):.0f} and {run.percentile(99):.0f} ms")
-    row("… the stand-in's CPU for a change", f"{run.cpu:.0f} µs", "100 µs", run.cpu < 100)
-    memory(bench)
+    yield _row("… behind at the end", f"{behind:.0f} ms", "1 s", rate > 9_900 and behind < 1000)
+    yield _row("… commit to frame, median and p99", f"{run.percentile(50):.0f} and {run.percentile(99):.0f} ms")
+    yield _row("… CPU for a change", f"{run.cpu:.0f} µs", "100 µs", run.cpu < 100)
+    yield from _memory(rig)
 
 
-def memory(bench: Bench) -> None:
+def _memory(rig: Rig) -> Iterator[Row]:
     """Beside the clients that read, one that does not: what it costs, in memory and in time."""
 
     def written(runs: int) -> tuple[list[float], float]:
         """The stand-in's megabytes after each of some runs, and their median p99."""
-        done = [(bench.write(4_000, 100, 2, padding=2_000), bench.server.megabytes()) for _ in range(runs)]
+        done = [(rig.write(4_000, 100, 2, padding=2_000), rig.server.megabytes()) for _ in range(runs)]
         return [held for _, held in done], statistics.median(run.percentile(99) for run, _ in done)
 
     before, alone = written(3)
-    deaf = bench.connect("--deaf")
+    deaf = rig.connect("--deaf")
     peaks, beside = written(12)
     more = max(peaks) - max(before)
     figure = f"{max(before):.0f} MB before, then " + " ".join(f"{peak:.0f}" for peak in peaks)
     allowed = MAX_QUEUED / 2**20 + 8  # and what the allocator keeps in pieces
-    row("a client that reads nothing, 200 MB of frames for it", figure, f"+{allowed:.0f} MB", more < allowed)
-    row("… p99 of those that read, without and with it", f"{alone:.0f} and {beside:.0f} ms")
+    yield _row("a client that reads nothing, 200 MB of frames for it", figure, f"+{allowed:.0f} MB", more < allowed)
+    yield _row("… p99 of those that read, without and with it", f"{alone:.0f} and {beside:.0f} ms")
     deaf.stop()
+
+
+def _row(what: str, figure: str, target: str = "", met: bool | None = None) -> Row:
+    return Row(f"stand-in: {what}", figure, target=target, met=met)
 
 
 @contextlib.contextmanager
@@ -305,6 +312,11 @@ def database() -> Iterator[str]:
             cluster.stop("immediate")
 
 
+def rows(_: object = None, seconds: float = 10) -> Iterator[Row]:
+    with database() as url, ExitStack() as stack:
+        yield from _rows(Rig(stack, url), seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10, help="length of each run")
@@ -318,8 +330,7 @@ def main() -> None:
         filters = [""] if arguments.deaf else [f"key=eq.{key}" for key in KEYS]
         asyncio.run(listen(arguments.listen, filters, deaf=arguments.deaf))
     else:
-        with database() as url, ExitStack() as stack:
-            report(Bench(stack, url), arguments.seconds)
+        print_table(rows(seconds=arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What rowcast costs, beside its rivals in the same run: ``python -m benchmarks``, or one row with its module."""
