@@ -63,6 +63,11 @@ def _credential(services: Services) -> Credential:
     return credential
 
 
+def max_age(services: Services) -> float:
+    """A stream's, in s: spread over a quarter, so that streams opened together don't come back together."""
+    return services.stream_max_age_seconds * (0.75 + services.random() / 4)
+
+
 def answer(services: Services, admission: Admission, stream: Opened) -> Response:
     """The stream as the answer to the present request. Nothing may be awaited between it and the route's return.
 

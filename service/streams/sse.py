@@ -59,9 +59,7 @@ async def _open(services: Services, route: Route, key: FeedKey) -> Response:
     state = await topic.past.state() if feed.opens_with_state else None
     if cursor is not None and state is not None and feed.final(state.rows) and await _has_all(topic, cursor):
         return Response(status=204)  # EventSource takes it for the end, and does not come back
-    # ages are spread, so that streams opened together don't come back together
-    max_age = services.stream_max_age_seconds * (0.75 + services.random() / 4)
-    wanted = Request(cursor, snapshot, named, types, admission.principal.expires_at, max_age)
+    wanted = Request(cursor, snapshot, named, types, admission.principal.expires_at, opening.max_age(services))
     session = Session(services.hub, key, wanted, services.keepalive_seconds, services.random, state)
     return opening.answer(services, admission, session)
 

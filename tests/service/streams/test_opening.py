@@ -4,10 +4,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from service import pipeline
+from service.settings import Settings
+from service.streams import opening
 from tests.conftest import StackFacts
 from tests.service.conftest import Project, add_user, served_beside, service_environment
 from tests.service.pages import Page, opened
@@ -35,6 +39,14 @@ async def entered(streams: AsyncExitStack, url: str, project: Project, token: st
     page = await streams.enter_async_context(opened(address, {"Authorization": f"Bearer {token}", **headers}))
     await page.until("connected")
     return page
+
+
+async def test_ages_are_spread_over_the_last_quarter(stack: StackFacts) -> None:
+    environment = {**service_environment(stack), "ROWCAST_STREAM_MAX_AGE_SECONDS": "1000"}
+    async with pipeline.running(Settings.from_environment(environment)) as running:
+        drawn = iter([0.0, 0.5, 1.0])
+        services = replace(running.services, random=lambda: next(drawn))
+        assert [opening.max_age(services) for _ in range(3)] == [750, 875, 1000]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -354,6 +354,69 @@ async def test_silence_is_broken_by_comments(stage: Stage) -> None:
     while page.comments < 3:
         await page.read()
     assert page.types == ["connected"]
+
+
+@pytest.fixture
+async def pass_time(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[float], None]]:
+    """Puts the event loop's clock forward, in s; nothing else of time changes."""
+    loop = asyncio.get_running_loop()
+    real, ahead = loop.time, [0.0]
+
+    def forward(seconds: float) -> None:
+        ahead[0] += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead[0])
+    yield forward
+    monkeypatch.undo()
+
+
+async def settled(reading: asyncio.Future[bool]) -> bool:
+    """Whether a chunk has come, once all that was due has happened."""
+    await asyncio.sleep(0.01)
+    return reading.done()
+
+
+async def test_silence_is_counted_from_the_last_write(stage: Stage, pass_time: Callable[[float], None]) -> None:
+    page = stage.page(keepalive=1000)
+    await page.read()
+    reading = asyncio.ensure_future(page.read())
+    assert not await settled(reading)
+    pass_time(900)
+    stage.commit(104)
+    await reading
+    reading = asyncio.ensure_future(page.read())
+    assert not await settled(reading)
+    pass_time(900)
+    assert not await settled(reading)
+    pass_time(101)
+    await reading
+    assert (page.types, page.comments) == (["connected", "new"], 1)
+
+
+async def test_an_old_stream_ends_however_much_happens_on_it(stage: Stage, pass_time: Callable[[float], None]) -> None:
+    page = stage.page(max_age=3000, keepalive=2500, expires_at=time.time() + 2 * HOUR)
+    await page.read()
+    for revision in range(104, 107):
+        reading = asyncio.ensure_future(page.read())
+        assert not await settled(reading)
+        pass_time(999)
+        stage.commit(revision)
+        await reading
+    reading = asyncio.ensure_future(page.read_all())
+    pass_time(10)
+    await reading
+    assert page.types == ["connected", "new", "new", "new", "stream_end"]
+    assert page.frames[-1][2]["reason"] == "shutdown"
+
+
+@pytest.mark.parametrize(("drawn", "milliseconds"), [(0.0, 1000), (0.25, 1500), (1.0, 3000)])
+async def test_how_long_a_page_waits_before_it_comes_back_is_spread(
+    stage: Stage, drawn: float, milliseconds: int
+) -> None:
+    session = Session(stage.hub, KEY, asked(), HOUR, lambda: drawn)
+    chunks = session.chunks()
+    assert (await anext(chunks)).startswith(b"retry: %d\n\n" % milliseconds)
+    await chunks.aclose()
 
 
 async def test_losing_the_upstream_and_having_it_back_is_told(stage: Stage) -> None:
