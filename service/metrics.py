@@ -3,7 +3,9 @@
 import platform
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, generate_latest
+
+from service.tallies import Distribution, Tally
 
 LAG_BUCKETS = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75,
@@ -32,7 +34,7 @@ class Metrics:
         )
         self.streams_ended = Counter("rowcast_streams_ended", "Streams that have ended.", ["reason"], registry=registry)
         self.events = Counter("rowcast_events", "Messages translated from changes.", ["type"], registry=registry)
-        self.deliveries = Counter("rowcast_deliveries", "Messages written to streams.", ["feed"], registry=registry)
+        self.deliveries = Tally("rowcast_deliveries", "Messages written to streams.", "feed", registry)
         self.conflated = Counter(
             "rowcast_conflated", "Changes merged into a newer one of the same row for a slow reader.", registry=registry
         )
@@ -47,11 +49,11 @@ class Metrics:
             "rowcast_resume_replays", "Streams resumed, by where the past came from.", ["source"], registry=registry
         )
         self.resets = Counter("rowcast_resets", "Streams that were told a reset.", registry=registry)
-        self.lag = Histogram(
+        self.lag = Distribution(
             "rowcast_lag_seconds",
             "From a change's commit to its frame being written (the oldest of each write).",
-            buckets=LAG_BUCKETS,
-            registry=registry,
+            LAG_BUCKETS,
+            registry,
         )
         self.keys_followed = Gauge(
             "rowcast_keys_followed", "Keys that have viewers, or had until now.", registry=registry

@@ -77,7 +77,6 @@ class Session:
         self._random = random
         self.id = secrets.token_hex(4)
         self._deliveries = 0  # messages written
-        self._count_deliveries = hub.metrics.deliveries.labels(key.feed).inc
         self._error: Exception | None = None  # what it could not bear
         self._viewer: Viewer | None = None
         self._ending: Ending | None = None  # asked for before there was a viewer
@@ -201,12 +200,7 @@ class Session:
         is_warned = False
         while not self._is_denied(viewer):
             now = loop.time()
-            expires = expiry(self._request.expires_at, time.time(), now)
-            if not is_warned and now >= expires - REAUTH_SECONDS:
-                is_warned = True
-                expires_at = datetime.fromtimestamp(self._request.expires_at, UTC)
-                yield self._frame(Reauth.model_validate({"expires_at": expires_at.isoformat()}))
-            elif viewer.reset is not None:
+            if viewer.reset is not None:
                 yield self._reset(viewer)
                 snapshot_due, waits = now, delays(self._random)
             elif now >= snapshot_due:
@@ -230,17 +224,26 @@ class Session:
                 self._hub.metrics.lag.observe(max(0.0, time.time() - committed_at))
             elif viewer.ending is not None:
                 return
-            elif now >= retires:
-                viewer.end(Ending.SHUTDOWN)
-                continue
-            elif now >= keepalive:
-                yield frames.keepalive(self._passed_over)
-                self._passed_over = None
             else:
+                expires = expiry(self._request.expires_at, time.time(), now)
                 warns = expires if is_warned else expires - REAUTH_SECONDS
-                await viewer.wait(min(warns, retires, keepalive, snapshot_due))
-                continue
+                if now >= warns and not is_warned:
+                    is_warned = True
+                    yield self._reauth()
+                elif now >= retires:
+                    viewer.end(Ending.SHUTDOWN)
+                    continue
+                elif now >= keepalive:
+                    yield frames.keepalive(self._passed_over)
+                    self._passed_over = None
+                else:
+                    await viewer.wait(min(warns, retires, keepalive, snapshot_due))
+                    continue
             keepalive = loop.time() + self._keepalive_seconds
+
+    def _reauth(self) -> bytes:
+        expires_at = datetime.fromtimestamp(self._request.expires_at, UTC)
+        return self._frame(Reauth.model_validate({"expires_at": expires_at.isoformat()}))
 
     def _reset(self, viewer: Viewer) -> bytes:
         reset, viewer.reset = viewer.reset, None
@@ -276,7 +279,7 @@ class Session:
     def _told(self, written: Written) -> Iterable[bytes]:
         self._passed_over = written.passed_over if written.messages else written.passed_over or self._passed_over
         self._deliveries += written.messages
-        self._count_deliveries(written.messages)
+        self._hub.metrics.deliveries.counts[self._key.feed] += written.messages
         return written.chunks
 
     def _frame(self, message: Message, revision: int | None = None) -> bytes:
