@@ -193,7 +193,8 @@ class Faults:
 
     async def _feed_restarted(self) -> None:
         """What an operator does after work with triggers disabled: everybody is told to reset."""
-        await self._execute("select rowcast.restart('project')")
+        feed = self._random.choice(("project", "enrichment"))
+        await self._execute(f"select rowcast.restart('{feed}')")
 
     async def _execute(self, statement: str) -> int:
         """The first value that the statement gives; 0 when the database ends the session instead."""

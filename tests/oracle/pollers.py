@@ -1,21 +1,30 @@
 """Pages that poll instead of streaming: ``GET …/snapshot``, then ``?since=`` what they have, with the same reducer."""
 
 import asyncio
+import random
 from typing import Any
 
 import httpx
 
 from tests.oracle import project
-from tests.oracle.viewers import Page
+from tests.oracle.pages import Page, Seen
+from tests.oracle.stage import Stage, User
+from tests.oracle.truth import Truth
+from tests.oracle.verdict import Complaints
 
 
 class Poller(Page):
     """One page that polls. It asks another process each time, and some of its answers never reach it."""
 
-    _etag = ""
+    def __init__(
+        self, name: str, key: str, user: User, stage: Stage, random_: random.Random, complaints: Complaints, seen: Seen
+    ) -> None:
+        super().__init__(name, key, user, stage, random_, complaints, seen)
+        self.state = project.State()
+        self.kinds = frozenset(project.SHAPES)
+        self._etag = ""
 
     async def run(self) -> None:
-        """Polls until cancelled."""
         while True:
             try:
                 await self._poll()
@@ -42,6 +51,9 @@ class Poller(Page):
             self._etag = answer.headers["ETag"]
         elif answer.status_code != httpx.codes.NOT_MODIFIED:
             self.refused(answer.status_code)
+
+    def lacks(self, truth: Truth) -> list[str]:
+        return project.lacks(self.state.rows, truth.rows[self.key], self.kinds) or self.is_behind(truth.heads[self.key])
 
     def _read(self, body: dict[str, Any]) -> None:
         revision = body["revision"]

@@ -4,6 +4,7 @@ Nothing here comes from the service. A row is a dict of the wire's fields; a job
 because its messages tell them apart. Rows are known by (kind, id).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -187,10 +188,15 @@ def _same(name: str, told: Any, is_: Any) -> bool:
     return bool(told == is_)
 
 
-def differences(told: Rows, is_: Rows, kinds: Iterable[str]) -> list[tuple[str, str]]:
-    """The rows of these kinds that a page shows otherwise than the database has them."""
+def lacks(told: Rows, is_: Rows, kinds: Iterable[str]) -> list[str]:
+    """The rows of these kinds that a page shows otherwise than the database has them, in words."""
     return [
-        (kind, id_)
+        f"{kind} {id_} is {short(is_.get((kind, id_)))}, told was {short(told.get((kind, id_)))}"
         for kind, id_ in sorted(told.keys() | is_.keys())
         if kind in kinds and not agrees(kind, told.get((kind, id_)), is_.get((kind, id_)))
     ]
+
+
+def short(row: Any) -> str:
+    """For people: long runs of one character are cut."""
+    return re.sub(r"(.)\1{50,}", r"\1…", repr(row))[:800]

@@ -11,26 +11,28 @@
 
 import asyncio
 import random
-import re
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 
-from tests.oracle import project
+from tests.oracle import project, truth
+from tests.oracle.boms import BomViewer
 from tests.oracle.faults import Faults, end_in_peace
 from tests.oracle.leaks import Holdings, after_work, idle, memory_settled, places_missing
+from tests.oracle.pages import Page, Seen
 from tests.oracle.pollers import Poller
-from tests.oracle.stage import PROJECTS, USERS, Stage, stage
+from tests.oracle.stage import USERS, Stage, stage
 from tests.oracle.verdict import Complaints, Verdict
-from tests.oracle.viewers import Seen, Viewer
-from tests.oracle.writers import Writer, Written
+from tests.oracle.viewers import Viewer
+from tests.oracle.writers import LAST_EVENTS, Writer, Written
 
 VIEWERS = 30
 POLLERS = 4
+BOM_VIEWERS = 14
 WRITERS = 4
 CALM_SECONDS = 90.0
 """How long viewers may take to catch up once nothing goes wrong any more."""
@@ -58,7 +60,7 @@ async def working(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
-Kind = TypeVar("Kind", Viewer, Poller)
+Kind = TypeVar("Kind", bound=Page)
 
 
 class Play:
@@ -70,15 +72,17 @@ class Play:
         self._seen = Seen()
         self._written = Written()
         self._audits = 0
-        self._viewers: list[Viewer | Poller] = [self._viewer(Viewer, number) for number in range(VIEWERS)]
-        self._viewers += [self._viewer(Poller, number) for number in range(POLLERS)]
+        self._viewers = [self._page(Viewer, number, stage_.projects) for number in range(VIEWERS)]
+        pollers = [self._page(Poller, number, stage_.projects) for number in range(POLLERS)]
+        boms = [self._page(BomViewer, number, list(stage_.boms)) for number in range(BOM_VIEWERS)]
+        self._pages: list[Page] = [*self._viewers, *pollers, *boms]
         self._faults = Faults(stage_, self._random("faults"), self._complaints, seconds)
 
     def _random(self, for_: str) -> random.Random:
         return random.Random(f"{self._seed} {for_}")
 
-    def _viewer(self, kind: type[Kind], number: int) -> Kind:
-        key, user = self._stage.projects[number % PROJECTS], self._stage.users[number % USERS]
+    def _page(self, kind: type[Kind], number: int, keys: list[str]) -> Kind:
+        key, user = keys[number % len(keys)], self._stage.users[number % USERS]
         name = f"{kind.__name__} {number}"
         return kind(name, key, user, self._stage, self._random(name), self._complaints, self._seen)
 
@@ -110,14 +114,14 @@ class Play:
         )  # fmt: skip
 
     def _look_on(self) -> list[Coroutine[Any, Any, None]]:
-        return [viewer.run() for viewer in self._viewers]
+        return [page.run() for page in self._pages]
 
     def _writes(self) -> list[Coroutine[Any, Any, None]]:
         return [Writer(self._stage, self._random(f"writer {n}"), self._written).run() for n in range(WRITERS)]
 
     async def _changes(self) -> int:
         async with await self._stage.database() as database:
-            row = await (await database.execute("select count(*) from feed_changes where feed = 'project'")).fetchone()
+            row = await (await database.execute("select count(*) from feed_changes")).fetchone()
             assert row is not None
             return int(row[0])
 
@@ -139,37 +143,37 @@ class Play:
                 for (kind, id_), rows in possible.items():
                     row = told.get((kind, id_))
                     if kind in viewer.kinds and not any(project.agrees(kind, row, one) for one in rows):
-                        viewer.complain("lost", f"at {last}: {kind} {id_} is {_short(row)}, may be {_short(rows)}")
+                        viewer.complain(
+                            "lost", f"at {last}: {kind} {id_} is {project.short(row)}, may be {project.short(rows)}"
+                        )
 
     async def _calm(self) -> None:
-        """Waits until every viewer has all, and complains of those that never do."""
-        for viewer in self._viewers:
-            viewer.is_calm = True
+        """Waits until every page has all, and complains of those that never do; then the BOMs end, and their pages."""
+        for page in self._pages:
+            page.is_calm = True
         async with await self._stage.database() as database:
-            rows = {key: await project.rows(database, key) for key in self._stage.projects}
-            answer = await database.execute("select feed_heads('project', %s::uuid[])", [self._stage.projects])
-            [heads] = await answer.fetchone() or [{}]
-        behind = self._viewers
+            await self._complete(await truth.read(database, self._stage.projects, list(self._stage.boms)))
+            await database.execute(LAST_EVENTS.encode())
+            await self._complete(await truth.read(database, self._stage.projects, list(self._stage.boms)))
+        viewers = [page for page in self._pages if isinstance(page, BomViewer)]
+        if await self._in_time(lambda: all(viewer.is_done for viewer in viewers)):
+            return
+        for viewer in viewers:
+            if not viewer.is_done:
+                viewer.complain("lost", f"its BOM has ended, and it was not told so: {viewer.is_over=}")
+
+    async def _complete(self, truth_: truth.Truth) -> None:
+        if not await self._in_time(lambda: not any(page.lacks(truth_) for page in self._pages)):
+            for page in self._pages:
+                for text in page.lacks(truth_):
+                    page.complain("lost", text)
+
+    async def _in_time(self, condition: Callable[[], bool]) -> bool:
+        """Waits for the condition; returns whether it came true."""
         deadline = time.monotonic() + CALM_SECONDS
-        while behind and time.monotonic() < deadline:
+        while not (is_so := condition()) and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
-            behind = [
-                viewer
-                for viewer in behind
-                if not viewer.is_live
-                or viewer.last != heads[viewer.key]
-                or project.differences(viewer.state.rows, rows[viewer.key], viewer.kinds)
-            ]
-        for viewer in behind:
-            head, is_ = heads[viewer.key], rows[viewer.key]
-            wrong = project.differences(viewer.state.rows, is_, viewer.kinds)
-            if not wrong:
-                viewer.complain("lost", f"is at {viewer.last}, {viewer.is_live=}, the head is {head}")
-            for place in wrong:
-                told, row = viewer.state.rows.get(place), is_.get(place)
-                viewer.complain(
-                    "lost", f"{place} is {_short(row)}, told was {_short(told)}; at {viewer.last} of {head}"
-                )
+        return is_so
 
     # In the end
 
@@ -197,7 +201,3 @@ class Play:
                 for service, was, is_ in zip(self._stage.services, before, after, strict=True)
             ),
         ]
-
-
-def _short(row: Any) -> str:
-    return re.sub(r"(.)\1{50,}", r"\1…", repr(row))[:800]

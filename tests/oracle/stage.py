@@ -21,6 +21,7 @@ from devstack.postgres import Postgres
 from devstack.state import DataDirectory
 from tests.conftest import ROOT, StackFacts, running_devstack, unused_port
 from tests.oracle.project import Database
+from tests.oracle.truth import NOTE_EVENTS
 from tests.service.conftest import add_user, service_environment
 from tests.service.proxy import FaultyProxy, faulty_proxy
 
@@ -118,6 +119,8 @@ class Stage:
     devstack: psutil.Process
     services: list[Service]
     projects: list[str]
+    boms: dict[str, str]
+    """Each project's BOM, with the project."""
     users: list[User]
     http: httpx.AsyncClient
     """For questions to services, each on a connection of its own that ends with the answer."""
@@ -158,14 +161,17 @@ async def stage(directory: Path, random_: random.Random) -> AsyncIterator[Stage]
             service = Service(f"service-{name}", environment, proxy, directory / f"service-{name}.log")
             stack.push_async_callback(service.end, SIGKILL)
             services.append(service)
-        projects, users = await asyncio.to_thread(populate, facts, random_)
+        boms, users = await asyncio.to_thread(populate, facts, random_)
         await asyncio.gather(*(service.start() for service in services))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=20, headers={"Connection": "close"}))
-        yield Stage(facts, postgres, psutil.Process(data.holder()), services, projects, users, http)
+        yield Stage(facts, postgres, psutil.Process(data.holder()), services, list(boms.values()), boms, users, http)
 
 
-def populate(facts: StackFacts, random_: random.Random) -> tuple[list[str], list[User]]:
-    """Projects and users, every user a member of every project, and staff's BOM in each, whose jobs nobody sees."""
+def populate(facts: StackFacts, random_: random.Random) -> tuple[dict[str, str], list[User]]:
+    """Projects, each with a BOM and one of staff, whose jobs nobody sees; users, every one a member of every project.
+
+    Returns the BOMs with their projects, and the users.
+    """
     with psycopg.connect(facts.database_url, autocommit=True) as database:
         accounts = [add_user(database, facts) for _ in range(USERS)]
         bystander, _ = add_user(database, facts)
@@ -181,13 +187,15 @@ def populate(facts: StackFacts, random_: random.Random) -> tuple[list[str], list
             "from unnest(%s::uuid[]) p, unnest(%s::uuid[]) u",
             [ids, [user_id for user_id, _ in accounts] + [bystander]],
         )
-        database.execute(
+        boms = database.execute(
             "insert into boms (project_id, organization_id, filename, source) "
-            "select id, organization_id, 'a.csv', 'staff' from projects where id = any(%s::uuid[])",
+            "select id, organization_id, 'a.csv', unnest(array['staff', 'customer']) "
+            "from projects where id = any(%s::uuid[]) returning id::text, project_id::text, source",
             [ids],
-        )
+        ).fetchall()
+        database.execute(NOTE_EVENTS)
     users = [
         User(f"user {number}", jwt.decode(token, options={"verify_signature": False}), facts.jwt_secret)
         for number, (_, token) in enumerate(accounts)
     ]
-    return ids, users
+    return {bom: project for bom, project, source in boms if source == "customer"}, users

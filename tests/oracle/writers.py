@@ -67,6 +67,20 @@ DEEDS: dict[str, tuple[float, str]] = {
         update jobs set staff = false,
           bom_id = case when bom_id is null then (select id from boms where project_id = %(p)s limit 1) end
         where id in ({SOME.format("jobs")})"""),
+    "event": (5, """
+        insert into enrichment_events (event_type, routing_key, bom_id, tenant_id, project_id, source, state, payload)
+        select 'enrichment.progress', 'customer.enrichment.progress', b.id, b.organization_id, b.project_id, b.source,
+          rowcast.enrichment_state(b), jsonb_build_object('components', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+              'line_item_id', gen_random_uuid(), 'mpn', %(s)s::text, 'manufacturer', null, 'enrichment_data', null,
+              'status', (array['enriched', 'failed'])[1 + n %% 2], 'error_message', null, 'updated_at', now())), '[]')
+            from generate_series(1, %(n)s - 1) n))
+        from boms b where b.project_id = %(p)s and b.source = 'customer'"""),
+    "bulk of events": (0.4, """
+        insert into enrichment_events (event_type, routing_key, bom_id, tenant_id, project_id, source, state)
+        select 'enrichment.progress', 'customer.enrichment.progress', b.id, b.organization_id, b.project_id, b.source,
+          rowcast.enrichment_state(b)
+        from boms b, generate_series(1, 60 * %(n)s) where b.project_id = %(p)s and b.source = 'customer'"""),
     "role of a member": (1, """
         update project_members set role = (array['owner', 'editor', 'viewer'])[1 + floor(random() * 3)]
         where id = (select id from project_members where project_id = %(p)s order by created_at desc limit 1)"""),
@@ -101,6 +115,12 @@ DEEDS: dict[str, tuple[float, str]] = {
           order by created_at desc offset 60 for update skip locked)"""),
 }  # fmt: skip
 """By name, how often, relatively, and the statement."""
+LAST_EVENTS = """
+    insert into enrichment_events (event_type, routing_key, bom_id, tenant_id, project_id, source, state)
+    select 'enrichment.completed', 'customer.enrichment.completed', b.id, b.organization_id, b.project_id, b.source,
+      rowcast.enrichment_state(b)
+    from boms b where b.source = 'customer'"""
+"""Ends every BOM's enrichment."""
 
 
 @dataclass
