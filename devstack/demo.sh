@@ -1,5 +1,6 @@
 #!/bin/sh
-# `make demo`: a running stack, and a worker that reads the project's own docs while `rowcast watch` shows it.
+# `make demo`: a running stack; a worker that reads the project's own docs, and one that enriches a bill of materials,
+# while `rowcast watch` shows it.
 set -eu
 cd "$(dirname "$0")/.."
 bin=.venv/bin
@@ -11,20 +12,29 @@ set -a
 . .rowcast/env
 set +a
 
-# The worker starts once somebody watches, so that nothing happens unseen.
+# The work starts once somebody watches, so that nothing happens unseen.
 somebody_watches() {
     $bin/python -c '
 import os, sys, urllib.request
-metrics = urllib.request.urlopen(os.environ["ROWCAST_URL"] + "/metrics").read()
-line = b"rowcast_streams_open{feed=\"project\"} "
-sys.exit(line not in metrics or line + b"0.0" in metrics)'
+metrics = urllib.request.urlopen(os.environ["ROWCAST_URL"] + "/metrics").read().decode()
+line = f"rowcast_streams_open{{feed=\"{sys.argv[1]}\"}} "
+sys.exit(line not in metrics or line + "0.0" in metrics)' "$1"
+}
+# What a page does: a request of the demo user's. `ask PATH [FILE]` prints one field of the answer.
+ask() {
+    $bin/python -c '
+import os, sys, httpx
+path, token, field, *file = sys.argv[1:]
+files = {"file": open(file[0], "rb")} if file else None
+answer = httpx.post(os.environ["ROWCAST_URL"] + path, headers={"Authorization": f"Bearer {token}"}, files=files, timeout=30)
+print(answer.raise_for_status().json()[field])' "$1" "$($bin/rowcast token --email "$ROWCAST_DEMO_EMAIL")" "$2" ${3:+"$3"}
 }
 echo
 echo "\$ rowcast ingest README.md CHANGELOG.md CONTRIBUTING.md docs --project $ROWCAST_DEMO_PROJECT"
 echo "\$ rowcast watch $ROWCAST_DEMO_PROJECT"
 echo
 {
-    until somebody_watches; do sleep 0.2; done
+    until somebody_watches project; do sleep 0.2; done
     $bin/rowcast ingest README.md CHANGELOG.md CONTRIBUTING.md docs --project "$ROWCAST_DEMO_PROJECT" >.rowcast/ingest.log 2>&1
 } &
 worker=$!
@@ -34,6 +44,23 @@ wait $worker || status=$?
 echo
 cat .rowcast/ingest.log
 [ $status = 0 ] || exit $status
+
+echo
+echo "\$ rowcast enrich --catalogue examples/boms/parts.csv"
+$bin/rowcast enrich --catalogue examples/boms/parts.csv >.rowcast/enrich.log 2>&1 &
+worker=$!
+echo "POST /api/projects/$ROWCAST_DEMO_PROJECT/boms    hackrf-one-bom.csv"
+bom=$(ask "/api/projects/$ROWCAST_DEMO_PROJECT/boms" bom_id examples/boms/hackrf-one-bom.csv)
+echo "POST /api/boms/$bom/enrichment/start"
+echo "\$ rowcast watch --bom $bom"
+echo
+{
+    until somebody_watches enrichment; do sleep 0.2; done
+    ask "/api/boms/$bom/enrichment/start" status >/dev/null
+} &
+$bin/rowcast watch --bom "$bom" --until-done
+kill $worker
+wait $worker || true
 
 cat <<TXT
 
@@ -47,6 +74,7 @@ Watch the project as a page does, and ingest something of yours in another termi
     set -a; . .rowcast/env; set +a
     curl -N "$ROWCAST_URL/api/projects/$ROWCAST_DEMO_PROJECT/status?token=\$($bin/rowcast token --email $ROWCAST_DEMO_EMAIL)"
     $bin/rowcast ingest PATH --project $ROWCAST_DEMO_PROJECT
+    $bin/rowcast enrich FILE --project $ROWCAST_DEMO_PROJECT --catalogue examples/boms/parts.csv
 
 \`make stop\` ends it.
 TXT

@@ -208,27 +208,37 @@ def enrich(file: Path | None, catalogue: Path, project: UUID | None) -> None:
 
 
 @cli.command()
-@click.argument("project", type=click.UUID)
+@click.argument("project", required=False, type=click.UUID)
+@click.option("--bom", type=click.UUID, help="Watch the enrichment of this bill of materials instead.")
 @click.option("--url", envvar="ROWCAST_URL", required=True, show_envvar=True, help="The service's address.")
 @click.option("--token", "access_token", envvar="ROWCAST_TOKEN", show_envvar=True,
               help="An access token. Without one, the demo user of the environment signs in.")  # fmt: skip
 @click.option("--until-done", is_flag=True, help="End once every job that something happened to has ended.")
 @click.option("--plain", is_flag=True, help="Plain lines even in a terminal.")
-def watch(project: UUID, url: str, access_token: str | None, until_done: bool, plain: bool) -> None:
+def watch(
+    project: UUID | None, bom: UUID | None, url: str, access_token: str | None, until_done: bool, plain: bool
+) -> None:
     """Show a project live: jobs, sources and proposals as they change."""
     need("watch", "rich", "httpx_sse")
     from rich.console import Console
 
+    from service import terminal, watch_bom
     from service import watch as watching
     from service.signin import TokenSource
-    from service.terminal import LiveView, PlainView
 
+    if (project is None) == (bom is None):
+        raise click.UsageError("Name a PROJECT to watch, or a bill of materials with --bom.")
     source = TokenSource(os.environ, access_token)
     console = Console()
-    view: LiveView | PlainView = LiveView(console) if console.is_terminal and not plain else PlainView(click.echo)
-    stream = watching.Stream(url, str(project), source.get, view)
+    picture = terminal.LiveView if bom is None else watch_bom.BomView
+    describe = terminal.describe if bom is None else watch_bom.describe
+    in_terminal = console.is_terminal and not plain
+    view = picture(console) if in_terminal else terminal.PlainView(click.echo, describe)
+    path = f"/api/projects/{project}/status" if bom is None else f"/api/enrichment/stream/{bom}"
+    stream = watching.Stream(url, path, source.get, view)
+    show = watching.watch if bom is None else watch_bom.watch
     with view, suppress(KeyboardInterrupt):
-        asyncio.run(watching.watch(stream, view, until_done=until_done))
+        asyncio.run(show(stream, view, until_done=until_done))
 
 
 async def ended_in_order(work: Coroutine[None, None, Result]) -> Result:

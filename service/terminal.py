@@ -82,10 +82,13 @@ def progress_text(progress: dict[str, Any]) -> str:
 
 
 class PlainView:
-    """One line a message."""
+    """One line a message, as ``describe`` has it."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(
+        self, write: Callable[[str], None], describe: Callable[[dict[str, Any], Any], str | None] = describe
+    ) -> None:
         self._write = write
+        self._describe = describe
 
     def __enter__(self) -> Self:
         return self
@@ -93,8 +96,8 @@ class PlainView:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def message(self, message: dict[str, Any], state: State) -> None:
-        line = describe(message, state)
+    def message(self, message: dict[str, Any], state: Any) -> None:
+        line = self._describe(message, state)
         if line:
             self._write(one_line(line))
 
@@ -103,10 +106,10 @@ class PlainView:
 
 
 class LiveView:
-    """Bars that move; the last picture stays when watching ends."""
+    """Bars that move; the last picture stays when watching ends. This is a project's picture."""
 
-    def __init__(self, console: Console) -> None:
-        self._state = State()
+    def __init__(self, console: Console, state: Any | None = None) -> None:
+        self._state: Any = state or State()
         self._note = ""
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)  # which renders at once
 
@@ -119,7 +122,7 @@ class LiveView:
     ) -> None:
         self._live.stop()
 
-    def message(self, message: dict[str, Any], state: State) -> None:
+    def message(self, message: dict[str, Any], state: Any) -> None:
         self._state = state
         if message["type"] in ("connected", "live"):
             self._note = ""
@@ -131,12 +134,16 @@ class LiveView:
 
     def _render(self) -> Group:
         state = self._state
-        header = Text.assemble(
-            ("● live" if state.live else "○ not live", "green" if state.live else "yellow"),
-            f"   {len(state.jobs)} jobs   {len(state.sources)} sources   {len(state.proposals)} proposals   ",
+        told = f"{len(state.jobs)} jobs   {len(state.sources)} sources   {len(state.proposals)} proposals"
+        return Group(self._header(told), Text(), self._jobs(), Text(), self._sources(), Text(), self._proposals())
+
+    def _header(self, told: str) -> Text:
+        live = self._state.live
+        return Text.assemble(
+            ("● live" if live else "○ not live", "green" if live else "yellow"),
+            f"   {told}   ",
             (one_line(self._note), "yellow"),
         )
-        return Group(header, Text(), self._jobs(), Text(), self._sources(), Text(), self._proposals())
 
     def _jobs(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -1,4 +1,4 @@
-"""``rowcast watch``: a project's live state in a terminal, from the service's own stream.
+"""``rowcast watch``: live state in a terminal, from the service's own stream: a project's; watch_bom has a BOM's.
 
 It does what any page should: reduces messages to a state, remembers the last event id, and comes back by itself.
 """
@@ -37,6 +37,10 @@ class _Busy(Exception):
     def __init__(self, why: str, seconds: float) -> None:
         super().__init__(why)
         self.seconds = seconds
+
+
+class _Over(Exception):
+    """There is nothing more to tell."""
 
 
 @dataclass
@@ -90,12 +94,12 @@ class State:
 class View(Protocol):
     """Where the state is shown."""
 
-    def message(self, message: dict[str, Any], state: State) -> None: ...
+    def message(self, message: dict[str, Any], state: Any) -> None: ...
     def note(self, text: str) -> None: ...
 
 
 class Stream:
-    """A project's stream, reconnecting for ever. ``get_token`` is asked at every connect.
+    """The stream at ``path``, reconnecting until it has ended. ``get_token`` is asked at every connect.
 
     Raises :class:`WatchError` when ``url`` is no address.
     """
@@ -103,13 +107,13 @@ class Stream:
     def __init__(
         self,
         url: str,
-        project: str,
+        path: str,
         get_token: Callable[[], Awaitable[str]],
         view: View,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         try:
-            self._url = f"{base_address(url)}/api/projects/{project}/status"
+            self._url = f"{base_address(url)}{path}"
         except ValueError as error:
             raise WatchError(f"The service's address {error}, not {url!r}.") from None
         self._get_token = get_token
@@ -119,10 +123,10 @@ class Stream:
         self._waits = delays(random.random)
 
     async def messages(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Messages in order; a snapshot comes first.
+        """Messages in order; a snapshot comes first. Each has its ``type``, as named events have it in their name.
 
-        Raises :class:`WatchError`, after a stream_end that allows no return too, and what ``get_token`` raises but for
-        httpx.HTTPError.
+        They end when what is watched has ended. Raises :class:`WatchError`, after any other stream_end that allows no
+        return too, and what ``get_token`` raises but for httpx.HTTPError.
         """
         async with httpx.AsyncClient(timeout=httpx.Timeout(10.0, read=READ_SECONDS)) as client:
             while True:
@@ -132,9 +136,13 @@ class Stream:
                         async for message in messages:
                             yield message
                             if message["type"] == "stream_end":
+                                if has_ended(message):
+                                    return
                                 if not message["reconnect"]:
                                     raise WatchError(f"The service ended the stream: {message['reason']}.")
                                 break
+                except _Over:
+                    return
                 except _Busy as busy:
                     self._view.note(f"{busy}, trying again")
                     asked_to_wait = busy.seconds
@@ -162,13 +170,21 @@ class Stream:
                         # A connection's first events may have none: what an earlier connection brought still holds.
                         self._last_id = event.id or self._last_id
                         if event.data:
-                            yield json.loads(event.data)
+                            yield {"type": event.event, **json.loads(event.data)}
             except (httpx_sse.SSEError, json.JSONDecodeError) as error:
                 raise WatchError(f"{self._url} is no stream of rowcast's: {error}") from None
 
 
+def has_ended(message: dict[str, Any]) -> bool:
+    """Whether a stream_end says that what was streamed has come to its own end."""
+    return not message["reconnect"] and message["reason"].startswith(("completed", "enrichment."))
+
+
 def _refuse(response: httpx.Response) -> NoReturn:
-    """Raises :class:`_Busy` for an answer that may change by asking again, else :class:`WatchError`."""
+    """Raises :class:`_Over` for an end that is known already, :class:`_Busy` for an answer that may change by asking
+    again, else :class:`WatchError`."""
+    if response.status_code == httpx.codes.NO_CONTENT:
+        raise _Over
     try:
         message = response.json()["message"]
     except (ValueError, KeyError, TypeError):

@@ -83,7 +83,7 @@ class ScriptedService:
 async def serving(*script: Act) -> AsyncIterator[ScriptedService]:
     service = ScriptedService(list(script))
     app = web.Application()
-    app.router.add_get("/api/projects/{project}/status", service._act)
+    app.router.add_get("/api/{path:.*}", service._act)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
     await runner.setup()
     try:

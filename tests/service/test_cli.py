@@ -166,8 +166,10 @@ ERRORS: dict[str, tuple[list[str], Environment, int, str]] = {
     "enrich without its environment": (
         ["enrich", "--catalogue", PARTS], {}, 1, r"Not set: SUPABASE_URL .* and SUPABASE_SECRET_KEY",
     ),
-    "watch without a project": (["watch"], {}, 2, r"Missing argument 'PROJECT'"),
-    "watch of no UUID": (["watch", "mine"], {}, 2, r"'PROJECT': 'mine' is not a valid UUID"),
+    "watch of nothing": (["watch", "--url", "http://x"], {}, 2, r"Name a PROJECT to watch, or a bill of materials wi"),
+    "watch of two": (["watch", PROJECT, "--bom", PROJECT, "--url", "http://x"], {}, 2, r"Name a PROJECT to watch, or"),
+    "watch of no BOM": (["watch", "--bom", "7"], {}, 2, r"'--bom': '7' is not a valid UUID"),
+    "watch of no UUID": (["watch", "mine"], {}, 2, r"PROJECT\]?': 'mine' is not a valid UUID"),
     "watch without an address": (["watch", PROJECT], {}, 2, r"Missing option '--url' \(env var: 'ROWCAST_URL'\)"),
     "watch of no address": (["watch", PROJECT, "--url", "there"], {}, 1, r"The service's address must be .*'there'"),
     "watch without a token": (
@@ -345,6 +347,23 @@ def test_a_bill_of_materials_is_enriched_and_its_outcome_told(
     uploaded, outcome = done.stdout.splitlines()
     assert re.fullmatch(r"hackrf-one-bom\.csv is BOM [0-9a-f-]{36}", uploaded)
     assert outcome == "completed, 100.0 %: 56 enriched, 26 not_found, 75 failed of 157"
+
+
+def test_an_enrichment_can_be_watched_to_its_end(run: Run, environment: Environment, project: Project) -> None:
+    bom = project.bom("LM358", None)
+    with watching(environment, "--bom", bom) as watch:
+        watch.until("idle: 0 of 2, 0.0 % (0 enriched, 0 not_found, 0 failed)")
+        project.start(bom).all()
+        assert watch.wait() == 0
+        assert watch.errors() == ""
+    assert watch.lines[1:] == [
+        "started: 2 lines, 1 batches to do",
+        "enriched LM358 LM358",
+        "failed (no part number) no part number",
+        "enriching: 2 of 2, 100.0 % (1 enriched, 0 not_found, 1 failed, batch 1 of 1)",
+        "completed: 2 of 2, 100.0 % (1 enriched, 0 not_found, 1 failed, batch 1 of 1)",
+        "stream ended: enrichment.completed",
+    ]
 
 
 def test_a_worker_that_waits_for_work_is_terminated_in_order(environment: Environment) -> None:

@@ -220,7 +220,7 @@ class Watching:
         self.view = Notes()
         self.waits: list[float] = []
         self.messages: list[dict[str, Any]] = []
-        self.stream = Stream(url, PROJECT, self._token, self.view, self._sleep)
+        self.stream = Stream(url, f"/api/projects/{PROJECT}/status", self._token, self.view, self._sleep)
 
     async def _read(self) -> None:
         async for each in self.stream.messages():
@@ -403,7 +403,6 @@ async def test_an_odd_retry_after_does_no_harm(told, least, most):
         (answer(404, ["message"]), r"\(404\): \[\"message\"\]"),
         (answer(404, ""), r"\(404\): Not Found"),
         (answer(301, "", Location="/elsewhere"), r"\(301\): Moved Permanently"),
-        (answer(204, ""), r"\(204\): No Content"),
         (answer(200, "<html>sign in to the network</html>"), r"is no stream of rowcast's: Expected response header"),
         (answer(200, {"message": "hello"}), r"is no stream of rowcast's"),
         (stream(b"data: {oops\n\n"), r"is no stream of rowcast's: Expecting"),
