@@ -90,7 +90,10 @@ class Members:
         self._trusted.pop(question, None)
         self._trusted[question] = task.result()
         stale = self._clock() - TRUST_SECONDS
-        while len(self._trusted) > TRUSTED_LIMIT or next(iter(self._trusted.values())).asked_at < stale:
+        # Also the one just taken in, when it took so long to come.
+        while self._trusted and (
+            len(self._trusted) > TRUSTED_LIMIT or next(iter(self._trusted.values())).asked_at < stale
+        ):
             del self._trusted[next(iter(self._trusted))]
 
     async def _ask(self, question: Question, asked_at: float) -> Membership:

@@ -224,6 +224,19 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["Bearer a", "Bearer b", "Bearer c", "Bearer d", "Bearer a"]
 
 
+async def test_an_answer_that_took_too_long_to_be_trusted_lets_in_and_is_not_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    members, asked, clock = await counted([yes(), yes()])
+    asking = asyncio.ensure_future(members.require(principal("t"), PROJECT))
+    await asyncio.sleep(0)
+    clock.now += TRUST_SECONDS + 1
+    assert (await asking).project_id == PROJECT
+    await members.require(principal("t"), PROJECT)
+    assert len(asked) == 2
+    assert caplog.records == []
+
+
 @given(st.lists(st.floats(0, 3 * TRUST_SECONDS), min_size=1, max_size=30))
 def test_however_the_clock_leaps_no_answer_is_trusted_for_longer(leaps: list[float]) -> None:
     async def live() -> None:
