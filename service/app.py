@@ -78,7 +78,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     _answer_errors(app, running)
     return cors(
         app,
-        allow_origin=settings.cors_origins or None,
+        allow_origin=settings.cors_origins,  # none, not None, which would be any
         allow_credentials=bool(settings.cors_origins),
         allow_headers=["Authorization", "Last-Event-ID", "If-None-Match", "Content-Type"],
         allow_methods=["GET", "POST", "PATCH", "OPTIONS"],

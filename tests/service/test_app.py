@@ -31,6 +31,26 @@ def test_what_is_not_there_is_a_json_error(service: str) -> None:
     assert "GET" in wrong_method.headers["Allow"]
 
 
+@pytest.mark.parametrize(
+    ("configured", "origin", "allowed"),
+    [
+        ("http://localhost:3000", "http://localhost:3000", "http://localhost:3000"),
+        ("http://localhost:3000", "http://localhost:3000.example.com", None),
+        ("http://localhost:3000", "null", None),
+        ("", "http://localhost:3000", None),
+    ],
+)
+async def test_pages_of_the_configured_origins_may_read_and_no_others(
+    stack: StackFacts, configured: str, origin: str, allowed: str | None
+) -> None:
+    app = create_app(Settings.from_environment({**service_environment(stack), "ROWCAST_CORS_ORIGINS": configured}))
+    asks = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    client = app.test_client()
+    for answer in (await client.get("/livez", headers=asks), await client.options("/livez", headers=asks)):
+        assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+        assert answer.headers.get("Access-Control-Allow-Credentials") == (allowed and "true")
+
+
 async def test_a_bug_is_a_json_error_without_its_details(stack: StackFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(Settings.from_environment(service_environment(stack)))
     async with app.test_app() as running:
