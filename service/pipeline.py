@@ -28,8 +28,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import httpx
-
 from service.access.boms import Boms
 from service.access.gate import Gate
 from service.access.jwks import KeySet, Verifier
@@ -41,6 +39,7 @@ from service.access.tickets import Tickets
 from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
 from service.changes.realtime import RealtimeGeneration
+from service.client import Client
 from service.events.enrichment import EnrichmentFeed
 from service.events.feed import Feed
 from service.events.project import ProjectFeed
@@ -53,7 +52,6 @@ from service.streams.services import Services
 from service.tasks import spawn
 from supabase import AsyncClientOptions, acreate_client
 
-REQUEST_SECONDS = 10.0
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ProjectFeed(), EnrichmentFeed())}
 
 
@@ -70,7 +68,7 @@ class Pipeline:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Pipeline]:
     """The pipeline, connected and following nothing yet."""
-    async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
+    async with Client() as http:
         supabase = await acreate_client(
             settings.supabase_url, settings.secret_key, AsyncClientOptions(httpx_client=http)
         )

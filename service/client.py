@@ -1,0 +1,36 @@
+"""The HTTP client that all questions to Supabase go out with: so many at once, the others in line.
+
+httpcore (1.0) looks through all that wait for a connection whenever a request begins or ends, and for each of them
+through all connections: 1,500 requests that came at once kept the event loop busy for minutes. So none waits in there.
+"""
+
+import asyncio
+from typing import Any
+
+import httpx
+
+AT_ONCE = 50
+SECONDS = 10.0
+"""How long a question may wait in line, and then again for each step of its answer."""
+
+
+class Client(httpx.AsyncClient):
+    """``at_once`` requests are under way at most. Answers are read whole: a streamed one would not be counted."""
+
+    def __init__(self, at_once: int = AT_ONCE, seconds: float = SECONDS, **options: Any) -> None:
+        limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
+        super().__init__(timeout=seconds, limits=limits, **options)
+        self._seconds = seconds
+        self._places = asyncio.Semaphore(at_once)
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Raises httpx.PoolTimeout when the request's turn does not come in time."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise httpx.PoolTimeout("too many questions are waiting", request=request) from None
+        try:
+            return await super().send(request, **options)
+        finally:
+            self._places.release()

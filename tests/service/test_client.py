@@ -1,0 +1,93 @@
+"""Questions beyond those under way wait in line, not inside httpcore, and not for ever."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from service.client import Client
+
+AT_ONCE = 3
+
+
+class Database:
+    """Answers once it is let to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.under_way = 0
+        self.most = 0
+        self.may_answer = asyncio.Event()
+        self.is_down = False
+
+    async def answer(self, _: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.may_answer.wait()
+        finally:
+            self.under_way -= 1
+        if self.is_down:
+            raise httpx.ConnectError("down")
+        return httpx.Response(200)
+
+    async def has(self, under_way: int) -> None:
+        async with asyncio.timeout(10):
+            while self.under_way != under_way:
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+@pytest.fixture
+async def client(database: Database) -> AsyncIterator[Client]:
+    async with Client(AT_ONCE, transport=httpx.MockTransport(database.answer)) as client:
+        yield client
+
+
+def ask(client: Client) -> asyncio.Task[httpx.Response]:
+    return asyncio.create_task(client.get("http://database.test"))
+
+
+async def test_no_more_than_so_many_are_under_way_and_all_are_answered(client: Client, database: Database) -> None:
+    asked = [ask(client) for _ in range(20)]
+    await database.has(under_way=AT_ONCE)
+    database.may_answer.set()
+    assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 20
+    assert (database.asked, database.most) == (20, AT_ONCE)
+
+
+async def test_a_question_that_fails_or_is_given_up_gives_its_place_back(client: Client, database: Database) -> None:
+    given_up = [ask(client) for _ in range(AT_ONCE + 1)]
+    await database.has(under_way=AT_ONCE)
+    for task in given_up:
+        task.cancel()
+    await asyncio.gather(*given_up, return_exceptions=True)
+    database.is_down = True
+    database.may_answer.set()
+    for _ in range(AT_ONCE + 1):
+        with pytest.raises(httpx.ConnectError):
+            await ask(client)
+    database.is_down = False
+    database.may_answer.clear()
+    asked = [ask(client) for _ in range(AT_ONCE)]
+    await database.has(under_way=AT_ONCE)
+    database.may_answer.set()
+    await asyncio.gather(*asked)
+
+
+async def test_who_waits_too_long_is_told_so(database: Database) -> None:
+    async with Client(1, seconds=0.01, transport=httpx.MockTransport(database.answer)) as client:
+        first = ask(client)
+        await database.has(under_way=1)
+        with pytest.raises(httpx.PoolTimeout, match="too many questions are waiting"):
+            await ask(client)
+        assert database.asked == 1
+        database.may_answer.set()
+        await first
+        assert (await ask(client)).status_code == 200
