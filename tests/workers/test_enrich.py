@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 import rowcast
 from workers import enrich as module
@@ -49,22 +47,16 @@ class Fake:
 
 
 @pytest.fixture
-def database(stack):
-    with psycopg.connect(stack.database_url, autocommit=True, row_factory=dict_row) as connection:
-        # The queue is shared; what an earlier test left in it must not be ours.
-        connection.execute("update jobs set status = 'stopped' where kind = 'bom_enrichment' and finished_at is null")
-        yield connection
+def database(database_connection):
+    """The queue is shared; what an earlier test left in it must not be ours."""
+    database_connection.execute(
+        "update jobs set status = 'stopped' where kind = 'bom_enrichment' and finished_at is null"
+    )
+    return database_connection
 
 
 @pytest.fixture
-def project(database) -> UUID:
-    sql = """with o as (insert into organizations (name) values ('Enrich') returning id)
-             insert into projects (organization_id, name) select id, 'Enrich' from o returning id"""
-    return database.execute(sql).fetchone()["id"]
-
-
-@pytest.fixture
-def connect(stack):
+def connect(stack, database):
     return lambda **options: rowcast.connect(stack.supabase_url, stack.secret_key, **options)
 
 

@@ -3,27 +3,12 @@
 import asyncio
 import time
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 import rowcast
 from workers.ingest import ingest
-
-
-@pytest.fixture
-def database_connection(stack):
-    with psycopg.connect(stack.database_url, autocommit=True, row_factory=dict_row) as connection:
-        yield connection
-
-
-@pytest.fixture
-def project(database_connection) -> UUID:
-    sql = """with o as (insert into organizations (name) values ('Ingest') returning id)
-             insert into projects (organization_id, name) select id, 'Ingest' from o returning id"""
-    return database_connection.execute(sql).fetchone()["id"]
 
 
 @pytest.fixture
