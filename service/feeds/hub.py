@@ -22,6 +22,7 @@ from service.feeds.outbox import Outbox
 from service.feeds.past import History, Past, SnapshotLog
 from service.feeds.ring import Ring
 from service.feeds.viewer import Viewer
+from service.logs import fields
 from service.metrics import Metrics
 from service.tasks import share
 
@@ -94,7 +95,8 @@ class Topic:
         try:
             delivery.messages  # noqa: B018 - translated and encoded here, once for everybody
         except Exception:
-            logger.exception("%s %s: revision %d can't be translated, nothing is told", *self.key, change.revision)
+            about = fields(**self.key._asdict(), revision=change.revision)
+            logger.exception("a change can't be translated, nothing is told", extra=about)
             return Delivery.silent(change, self.feed)
         return delivery
 

@@ -19,7 +19,7 @@ def address(url: str) -> tuple[str, int]:
 def stopped_reader(url: str, path: str, token: str) -> socket.socket:
     """A connection that has asked for a stream and takes nothing of it. The caller closes it."""
     connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # as little as the kernel allows
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(address(url))
     connection.sendall(request(path, token))
     return connection

@@ -238,8 +238,8 @@ async def test_while_a_write_is_stuck(service: Service, project: Project) -> Non
     async with opened(f"{service.url}{path(project)}", project.headers) as page:
         await page.until("connected")
         await until(lambda: service.viewers == 2)
-        for number in range(60):
-            project.proposal(f"{number} " + "x" * 200_000)
+        for number in range(16):
+            project.proposal(f"{number} " + "x" * 800_000)
             await page.until("new_proposal")
         stopped.close()
         await until(lambda: service.viewers == 1)
@@ -263,8 +263,8 @@ async def test_while_the_service_stops(service: Service, project: Project) -> No
     stopped = stopped_reader(service.url, path(project), project.token)
     async with opened(f"{service.url}{path(project)}", project.headers) as page:
         await page.until("connected")
-        for number in range(60):
-            project.proposal(f"{number} " + "x" * 200_000)
+        for number in range(16):
+            project.proposal(f"{number} " + "x" * 800_000)
             await page.until("new_proposal")
         draining = asyncio.ensure_future(drain(service.app))
         await page.until("stream_end", reason="shutdown")

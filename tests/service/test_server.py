@@ -51,6 +51,7 @@ def serving(
 def everything_left(connection: socket.socket) -> bytes:
     """What the kernel still has for a connection whose other end is gone."""
     data = bytearray()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     with suppress(ConnectionResetError):
         while chunk := connection.recv(1 << 16):
             data += chunk
@@ -89,8 +90,8 @@ async def test_a_second_signal_does_not_disturb_the_end(stack: StackFacts, proje
 
 async def fill(project: Project, page: Page) -> None:
     """Writes more than the buffers of a connection take, one by one, as ``page``, which reads, shows."""
-    for number in range(60):
-        project.proposal(f"{number} " + "x" * 200_000)
+    for number in range(16):
+        project.proposal(f"{number} " + "x" * 800_000)
         await page.until("new_proposal")
 
 

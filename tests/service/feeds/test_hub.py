@@ -14,6 +14,7 @@ from service.feeds.hub import Hub, Topic
 from service.feeds.viewer import Viewer
 from service.metrics import Metrics
 from tests.service.fakes import KEY, FakeLog, until
+from tests.service.logged import logged
 from tests.service.tiny import TinyFeed, make_change, told
 
 START = 100
@@ -137,7 +138,9 @@ async def test_a_row_that_cannot_be_translated_is_skipped_and_said(
     bench.hub.changes(KEY, [bench.log.append(broken)])
     bench.commit(102)
     assert await bench.heard(viewer) == ["new r102=102"]
-    assert "revision 101 can't be translated" in caplog.text
+    [(level, message, found)] = logged(caplog, "service.feeds.hub")
+    assert (level, message) == ("ERROR", "a change can't be translated, nothing is told")
+    assert found == {"feed": KEY.feed, "key": KEY.key, "revision": 101}
 
 
 async def test_changes_of_a_topic_nobody_has_opened_are_nobodys(bench: Bench) -> None:
