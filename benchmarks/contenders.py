@@ -104,9 +104,14 @@ def on_granian(port: int) -> list[str]:
 SERVERS: dict[str, Command] = {"hypercorn": on_hypercorn, "granian": on_granian}
 
 
-def asks(stack: Stack, projects: Sequence[str], query: str = "") -> list[Ask]:
-    header = f"Authorization: Bearer {stack.token}"
-    return [Ask(f"/api/projects/{project}/status{query}", [header]) for project in projects]
+def asks(stack: Stack, projects: Sequence[str], users_each: int, *headers: str) -> list[Ask]:
+    """Requests for the projects' streams, by ``users_each`` users of each project."""
+    tokens = [stack.members(project, users_each) for project in projects]
+    return [
+        Ask(f"/api/projects/{project}/status", [f"Authorization: Bearer {users[number]}", *headers])
+        for number in range(users_each)
+        for project, users in zip(projects, tokens, strict=True)
+    ]
 
 
 def publisher(stack: Stack, projects: list[str], jobs_each: int = JOBS, length: int = LENGTH) -> Callable[[int], None]:
@@ -125,11 +130,18 @@ def publisher(stack: Stack, projects: list[str], jobs_each: int = JOBS, length: 
 
 @contextmanager
 def rowcast(
-    stack: Stack, name: str, projects: list[str], *, supabase_url: str | None = None, length: int = LENGTH
+    stack: Stack,
+    name: str,
+    projects: list[str],
+    users_each: int,
+    *,
+    supabase_url: str | None = None,
+    length: int = LENGTH,
 ) -> Iterator[Contender]:
     """rowcast on one of SERVERS; it reaches Supabase at ``supabase_url``, or directly."""
     port = unused_port()
     command, environment = SERVERS[name](port), stack.service_environment(supabase_url)
     with running(command, port, environment=environment, directory=ROOT) as server:
         jobs = max(1, JOBS // len(projects))
-        yield Contender(name, port, asks(stack, projects), server, publisher(stack, projects, jobs, length))
+        publish = publisher(stack, projects, jobs, length)
+        yield Contender(name, port, asks(stack, projects, users_each), server, publish)

@@ -72,7 +72,6 @@ def rows(bench: Bench) -> Iterator[Row]:
     label = f"BOM of {lines:,} lines"
     with running_stack() as stack, tempfile.TemporaryDirectory(prefix="rowcast-bench-") as directory:
         project = stack.project()
-        stack.database.execute("update project_members set role = 'editor' where project_id = %s", [project])
         folder, port = Path(directory), unused_port()
         command = [sys.executable, "-m", "service.cli", "serve", "--bind", f"127.0.0.1:{port}"]
         with running(command, port, environment=stack.service_environment()) as server:
@@ -81,7 +80,8 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 def _run(stack: Stack, project: str, server: Server, port: int, folder: Path, lines: int, label: str) -> Iterator[Row]:
     service = f"http://127.0.0.1:{port}"
-    headers = {"Authorization": f"Bearer {stack.token}"}
+    (token,) = stack.members(project, 1, "editor")
+    headers = {"Authorization": f"Bearer {token}"}
     catalogue = folder / "parts.csv"
     catalogue.write_text("MPN,Description\n" + "".join(f"P{n},Part number {n}\n" for n in range(0, lines, 2)))
     file = "Reference,Quantity,MPN\n" + "".join(f"U{n},1,P{n}\n" for n in range(lines))

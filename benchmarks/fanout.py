@@ -40,7 +40,9 @@ def _measured(bench: Bench) -> tuple[dict[str, dict[int, Window]], dict[str, flo
     missing: dict[str, str] = {}
     with ExitStack() as stack:
         devstack = stack.enter_context(running_stack())
-        ours: dict[str, Start] = {name: partial(rowcast, devstack, name, [devstack.project()]) for name in SERVERS}
+        ours: dict[str, Start] = {
+            name: partial(rowcast, devstack, name, [devstack.project()], bench.viewers) for name in SERVERS
+        }
         running: list[tuple[Contender, Viewers]] = []
         for name, start in {**ours, **RIVALS, ALONE: BARE[ALONE]}.items():
             try:

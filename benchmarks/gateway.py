@@ -54,18 +54,27 @@ class Counting:
         self._upstream = upstream
         self.counts: Counter[str] = Counter()
         self.sockets = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._pass_on(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._upstream)
         frames: list[Frames] = []
-        try:
-            await asyncio.gather(self._ask(reader, ours, frames), self._answer(theirs, writer, frames))
-        except ConnectionError:
-            pass
-        finally:
-            self.sockets -= len(frames)
-            writer.close()
-            ours.close()
+        directions = [
+            asyncio.create_task(self._ask(reader, ours, frames)),
+            asyncio.create_task(self._answer(theirs, writer, frames)),
+        ]
+        await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        for direction in directions:
+            direction.cancel()
+        await asyncio.gather(*directions, return_exceptions=True)  # how a side has gone is its own affair
+        self.sockets -= len(frames)
+        writer.close()
+        ours.close()
 
     async def _ask(self, reader: asyncio.StreamReader, ours: asyncio.StreamWriter, frames: list[Frames]) -> None:
         while data := await reader.read(1 << 18):
@@ -80,7 +89,6 @@ class Counting:
                     self.counts[found.decode().removeprefix("/rpc/").removeprefix("/")] += 1
             ours.write(data)
             await ours.drain()
-        ours.write_eof()
 
     async def _answer(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter, frames: list[Frames]) -> None:
         while data := await theirs.read(1 << 18):
@@ -90,7 +98,6 @@ class Counting:
                 self.counts["subscribed"] += frame.count(b"Subscribed to PostgreSQL")
             writer.write(data)
             await writer.drain()
-        writer.write_eof()
 
 
 async def serve(port: int, upstream: int) -> None:

@@ -25,7 +25,9 @@ def rows(bench: Bench) -> Iterator[Row]:
     kib: dict[str, float] = {}
     told: dict[str, str] = {}
     with running_stack() as devstack:
-        ours: dict[str, Start] = {name: partial(rowcast, devstack, name, [devstack.project()]) for name in SERVERS}
+        ours: dict[str, Start] = {
+            name: partial(rowcast, devstack, name, [devstack.project()], bench.idle_viewers) for name in SERVERS
+        }
         for name, start in {**ours, **BARE, **RIVALS}.items():
             try:
                 kib[name] = _kib_a_viewer(bench, start)

@@ -79,7 +79,7 @@ def _side(bench: Bench, stack: ExitStack, projects: int) -> Side:
     devstack = stack.enter_context(running_stack())
     gateway = stack.enter_context(counting(devstack.variables["SUPABASE_URL"]))
     ids = devstack.projects(projects)
-    contender = stack.enter_context(rowcast(devstack, "hypercorn", ids, supabase_url=gateway.url))
+    contender = stack.enter_context(rowcast(devstack, "hypercorn", ids, VIEWERS_EACH, supabase_url=gateway.url))
     before = contender.server.memory()
     viewers = stack.enter_context(watching(bench.program, contender.port, contender.asks, projects * VIEWERS_EACH))
     opening = viewers.opened()

@@ -1,4 +1,4 @@
-"""A devstack for a run, with a user and the projects that the user may read."""
+"""A devstack for a run, with projects, and users who may read them."""
 
 import itertools
 import os
@@ -10,63 +10,71 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
-import httpx
+import jwt
 import psutil
 import psycopg
 
 from benchmarks.processes import Server, unused_port
-from devstack.accounts import access_token
 
 ROOT = Path(__file__).parent.parent
-EMAIL = "viewer@example.com"
 NO_LIMITS = {
     f"ROWCAST_{name}": "0"
     for name in ("STREAMS", "STREAMS_PER_USER", "STREAMS_PER_PROJECT", "STREAMS_PER_ORGANIZATION",
                  "STREAMS_PER_ADDRESS", "REQUESTS_PER_MINUTE")
 }  # fmt: skip
-"""All viewers are one user at one address."""
+"""All viewers are at one address."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running devstack. ``token`` is the user's access token."""
+    """A running devstack. ``servers`` is all of its processes; PostgreSQL's are no children of the devstack's."""
 
     variables: dict[str, str]
-    token: str
-    user_id: str
     database: psycopg.Connection[tuple[object, ...]]
     servers: tuple[Server, ...]
-    """All of its processes; PostgreSQL's are no children of the devstack's."""
 
     def cpu(self) -> float:
         """Seconds of CPU of all of it."""
         return sum(server.cpu() for server in self.servers)
 
     def project(self) -> str:
-        """A new project that the user is a member of; its id."""
+        """The id of a new project."""
         return self.projects(1)[0]
 
     def projects(self, count: int) -> list[str]:
-        rows = self.database.execute(
-            "with o as (insert into organizations (name) values ('Benchmark') returning id), "
-            "p as (insert into projects (organization_id, name) select id, 'P' || n from o, generate_series(1, %s) n "
+        return self._ids(
+            "with o as (insert into organizations (name) values ('Benchmark') returning id) "
+            "insert into projects (organization_id, name) select id, 'P' || n from o, generate_series(1, %s) n "
+            "returning id",
+            [count],
+        )
+
+    def members(self, project: str, count: int, role: str = "viewer") -> list[str]:
+        """Access tokens, good for an hour, of so many new users who may read the project."""
+        users = self._ids(
+            "with u as (insert into auth.users (id, email) "
+            "  select id, id || '@example.com' from (select gen_random_uuid() as id from generate_series(1, %s)) n "
             "  returning id) "
-            "insert into project_members (project_id, user_id, role) select id, %s, 'viewer' from p "
-            "returning project_id",
-            [count, self.user_id],
-        ).fetchall()
-        return [str(id_) for (id_,) in rows]
+            "insert into project_members (project_id, user_id, role) select %s, id, %s from u returning user_id",
+            [count, project, role],
+        )
+        claims = {"aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 3600}
+        secret = self.variables["SUPABASE_JWT_SECRET"]
+        return [jwt.encode(claims | {"sub": user}, secret, algorithm="HS256") for user in users]
 
     def jobs(self, projects: list[str], each: int) -> list[str]:
         """The ids of new running jobs, ``each`` in every project, in turn."""
-        rows = self.database.execute(
+        return self._ids(
             "insert into jobs (project_id, kind, title, status, progress_stage, progress_total) "
             "select project, 'ingest', 'Reading the manuals', 'running', 'parsing', 1000000 "
             "from generate_series(1, %s), unnest(%s::uuid[]) project returning id",
             [each, projects],
-        ).fetchall()
-        return [str(id_) for (id_,) in rows]
+        )
+
+    def _ids(self, statement: LiteralString, parameters: list[object]) -> list[str]:
+        return [str(id_) for (id_,) in self.database.execute(statement, parameters).fetchall()]
 
     def service_environment(self, supabase_url: str | None = None) -> dict[str, str]:
         names = ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET",
@@ -90,23 +98,9 @@ def running_stack() -> Iterator[Stack]:
                 raise RuntimeError(f"the devstack did not start: exit status {process.wait()}")
             try:
                 with psycopg.connect(variables["DATABASE_URL"], autocommit=True) as database:
-                    user_id = _sign_up(variables)
-                    token = access_token(
-                        variables["DATABASE_URL"], variables["SUPABASE_JWT_SECRET"], EMAIL, time.time()
-                    )
                     postmaster = psutil.Process(database.info.backend_pid).parent()
                     assert postmaster is not None
                     servers = (Server(process.pid), Server(postmaster.pid))
-                    yield Stack(variables, token, user_id, database, servers)
+                    yield Stack(variables, database, servers)
             finally:
                 process.terminate()
-
-
-def _sign_up(variables: dict[str, str]) -> str:
-    answer = httpx.post(
-        f"{variables['SUPABASE_URL']}/auth/v1/signup",
-        headers={"apikey": variables["SUPABASE_PUBLISHABLE_KEY"]},
-        json={"email": EMAIL, "password": "a-benchmark-password"},
-    )
-    answer.raise_for_status()
-    return str(answer.json()["user"]["id"])

@@ -43,7 +43,9 @@ def rows(bench: Bench) -> Iterator[Row]:
     with ExitStack() as stack:
         devstack = stack.enter_context(running_stack())
         gateway = stack.enter_context(counting(devstack.variables["SUPABASE_URL"]))
-        ours = stack.enter_context(rowcast(devstack, "hypercorn", [devstack.project()], supabase_url=gateway.url))
+        ours = stack.enter_context(
+            rowcast(devstack, "hypercorn", [devstack.project()], bench.viewers, supabase_url=gateway.url)
+        )
         one = _cost(bench, devstack, gateway, ours, 1)
         many = _cost(bench, devstack, gateway, ours, bench.viewers)
         rival = stack.enter_context(naive(devstack, gateway.url))

@@ -32,7 +32,7 @@
 enum { SUB = 64, POWERS = 40, LINE = 16384, COMMANDS = 0xffffffff };
 
 typedef struct {
-    int fd, status_seen, data_matched, stamp_matched, digits, open, stopped, caught;
+    int fd, status_seen, data_matched, stamp_matched, digits, answered, lost, stopped, caught;
     char status[16];
     long frames;
     unsigned long long stamp, newest;
@@ -41,7 +41,7 @@ typedef struct {
 static const char DATA[] = "\ndata:", STAMP[] = "@t=";
 static long buckets[SUB * POWERS]; /* lateness in microseconds: 64 for each power of two */
 static long frames, bytes, reads, odd, stamped;
-static int n, opened, closed, refused, stopped_count, expect_data;
+static int n, answered, opened, refused, closed, lost, stopped_count, expect_data;
 static double began, opened_at;
 static unsigned long long until;
 static int waiting, caught;
@@ -87,20 +87,36 @@ static void take_stamp(Stream *s, unsigned long long now) {
     if (waiting && !s->caught && !s->stopped && s->newest >= until) { s->caught = 1; caught++; }
 }
 
+static void answer(Stream *s, int *kind) {
+    if (s->answered) return;
+    s->answered = 1;
+    answered++;
+    ++*kind;
+}
+
+static void lose(Stream *s) {
+    if (!s->lost && !s->caught && !s->stopped) lost++;
+    s->lost = 1;
+}
+
 static void parse(Stream *s, const char *buf, ssize_t got, unsigned long long now) {
     for (ssize_t k = 0; k < got; k++) {
         char c = buf[k];
         if (s->status_seen < 12) { /* "HTTP/1.1 200" */
             s->status[s->status_seen++] = c;
-            if (s->status_seen == 12 && memcmp(s->status + 8, " 200", 4)) refused++;
-            if (s->status_seen == 12 && !expect_data) { s->open = 1; opened++; }
+            if (s->status_seen == 12 && memcmp(s->status + 8, " 200", 4)) {
+                answer(s, &refused);
+                lose(s);
+            } else if (s->status_seen == 12 && !expect_data) {
+                answer(s, &opened);
+            }
         }
         if (c == DATA[s->data_matched]) {
             if (!DATA[++s->data_matched]) {
                 s->data_matched = 0;
                 s->frames++;
                 frames++;
-                if (!s->open) { s->open = 1; opened++; }
+                answer(s, &opened);
             }
         } else {
             s->data_matched = c == DATA[0];
@@ -152,10 +168,12 @@ static void command(Stream *streams, const char *line) {
     } else if (!strncmp(line, "until ", 6)) {
         until = strtoull(line + 6, 0, 10);
         waiting = 1;
-        caught = 0;
+        caught = lost = 0;
         for (int i = 0; i < n; i++) {
-            streams[i].caught = !streams[i].stopped && streams[i].newest >= until;
-            caught += streams[i].caught;
+            Stream *s = &streams[i];
+            s->caught = !s->stopped && s->newest >= until;
+            caught += s->caught;
+            lost += s->lost && !s->caught && !s->stopped;
         }
     } else {
         fprintf(stderr, "viewers: unknown command: %s\n", line);
@@ -247,6 +265,8 @@ int main(int argc, char **argv) {
             if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
             if (got <= 0) {
                 closed++;
+                answer(s, &refused);
+                lose(s);
                 epoll_ctl(ep, EPOLL_CTL_DEL, s->fd, 0);
                 continue;
             }
@@ -254,19 +274,18 @@ int main(int argc, char **argv) {
             reads++;
             parse(s, buf, got, epoch_us());
         }
-        if (!opened_at && opened + closed >= n) {
+        if (!opened_at && answered == n) {
             opened_at = monotonic();
             for (int i = 0; i < stopped_count; i++) {
                 streams[i].stopped = 1;
                 epoll_ctl(ep, EPOLL_CTL_DEL, streams[i].fd, 0);
             }
-            printf("{\"seconds\": %.4f, \"opened\": %d, \"refused\": %d, \"closed\": %d}\n", opened_at - began, opened,
-                   refused, closed);
+            printf("{\"seconds\": %.4f, \"opened\": %d, \"refused\": %d}\n", opened_at - began, opened, refused);
             fflush(stdout);
         }
-        if (waiting && caught >= n - stopped_count - closed) {
+        if (waiting && caught >= n - stopped_count - lost) {
             waiting = 0;
-            printf("{\"seconds\": %.4f, \"caught\": %d, \"closed\": %d}\n", monotonic() - began, caught, closed);
+            printf("{\"seconds\": %.4f, \"caught\": %d}\n", monotonic() - began, caught);
             fflush(stdout);
         }
     }

@@ -89,7 +89,7 @@ class Viewers:
     def pid(self) -> int:
         return self._process.pid
 
-    def opened(self, seconds: float = 60) -> float:
+    def opened(self, seconds: float = 180) -> float:
         """Waits until every stream has its first answer; the seconds that took.
 
         Raises RuntimeError when one was refused, TimeoutError.
@@ -99,10 +99,10 @@ class Viewers:
             raise RuntimeError(f"{refused} of {self.count} streams were refused")
         return taken
 
-    def answered(self, seconds: float = 60) -> tuple[float, int]:
+    def answered(self, seconds: float = 180) -> tuple[float, int]:
         """Waits until every stream has its first answer; the seconds that took, and how many were refused."""
         told = self._says(seconds)
-        return float(told["seconds"]), self.count - int(told["opened"])
+        return float(told["seconds"]), int(told["refused"])
 
     def mark(self) -> None:
         """Begins a window."""
@@ -118,14 +118,16 @@ class Viewers:
             time.sleep(0.02)
         return seen
 
-    def caught_up(self, stamp: int, seconds: float = 60) -> float:
-        """Waits until every stream has seen a stamp of at least this; seconds since the first connected.
+    def caught_up(self, stamp: int, seconds: float = 180) -> tuple[float, int]:
+        """Waits until every stream has seen a stamp of at least this, or has been refused or closed: seconds since the
+        first connected, and how many have not seen it.
 
-        To be asked at once, before :meth:`opened`. Raises as that does.
+        To be asked at once, before :meth:`opened`. Raises TimeoutError.
         """
         self._tell(f"until {stamp}\n")
-        self.opened(seconds)
-        return float(self._says(seconds)["seconds"])
+        self.answered(seconds)
+        told = self._says(seconds)
+        return float(told["seconds"]), self.reading - int(told["caught"])
 
     def report(self) -> Seen:
         self._tell("report\n")
