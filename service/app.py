@@ -1,5 +1,6 @@
 """The composition root: settings in, a Quart application out."""
 
+import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack, suppress
@@ -28,6 +29,15 @@ from service.streams.asgi import StreamMiddleware
 DRAIN_SECONDS = 2.5
 """How long streams may take to end: what is left of the five seconds of a stop is for everything else."""
 MAX_BODY_BYTES = 64 * 1024
+BODY_SECONDS = 10
+"""How long a request's body may take to come, unless it is an upload. Its head: hypercorn's keep_alive_timeout."""
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+"""On every answer that does not say otherwise: whatever it holds, no browser runs, frames, or keeps it."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +50,8 @@ def create_app(settings: Settings | None = None) -> Quart:
     settings = settings or Settings.from_environment(os.environ)
     app = Quart("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["BODY_TIMEOUT"] = BODY_SECONDS
     app.request_class = boms.Request
-
-    @app.before_request
-    async def take_body() -> None:
-        """Before any refusal: a connection that is closed with bytes unread loses the answer too."""
-        with suppress(RequestEntityTooLarge):
-            await request.body
-
     limit_requests(app, settings.requests_per_minute, lambda: asked.address(request, settings.trusted_proxies))
     stack = AsyncExitStack()
     running: list[pipeline.Pipeline] = []
@@ -75,6 +79,22 @@ def create_app(settings: Settings | None = None) -> Quart:
         return Response(running[0].metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
     app.asgi_app = StreamMiddleware(app.asgi_app)  # type: ignore[method-assign] # as Quart's documentation says
+
+    @app.after_request
+    async def take_rest(response: Response) -> Response:
+        """What of the body nobody wanted: a connection that is closed with bytes unread loses the answer too."""
+        with suppress(RequestEntityTooLarge, TimeoutError):
+            async with asyncio.timeout(BODY_SECONDS):
+                async for _ in request.body:
+                    pass
+        return response
+
+    @app.after_request
+    async def safe(response: Response) -> Response:
+        for name, value in SAFE_HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
     _answer_errors(app, running)
     return cors(
         app,

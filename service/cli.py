@@ -116,14 +116,16 @@ def serve(bind: str | None, config: Path | None) -> None:
     need("service", "quart", "hypercorn", "supabase", "jwt")
     from service.app import create_app
     from service.logs import configure
-    from service.server import configuration, main
+    from service.redaction import redactor
+    from service.server import allow_files, configuration, main
     from service.settings import Settings
 
     settings = Settings.from_environment(os.environ)
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, redactor(settings.secrets))
     default = Path("hypercorn.toml")
     file = config or (default if default.exists() else None)
-    main(create_app(settings), configuration(file, bind, settings.stuck_seconds))
+    allow_files(settings.streams)
+    main(create_app(settings), configuration(file, bind, settings.stuck_seconds, settings.secrets))
 
 
 @cli.command()

@@ -2,7 +2,8 @@
 
 A line is a constant message and named fields: ``logger.info("stream ended", extra=fields(stream=id, key=key))``. What
 goes on being so, as a database that is down, is logged where it changes, by who knows it; for the rest, and for what
-nobody thought of, :class:`Limit` holds repeated lines back. No field ever holds a token, a key or a query string.
+nobody thought of, :class:`Limit` holds repeated lines back. No field ever holds a token, a key or a query string; where
+one comes to stand in a line after all, ``redaction`` hides it.
 """
 
 import json
@@ -32,14 +33,26 @@ def fields(**named: object) -> dict[str, dict[str, object]]:
     return {"fields": named}
 
 
-def configure(level: str, format_: Format = "text") -> None:
-    """Sends every logger's lines to stderr, from ``level`` up."""
+def configure(level: str, format_: Format = "text", redact: Callable[[str], str] = str) -> None:
+    """Sends every logger's lines to stderr, from ``level`` up, each as ``redact`` leaves it."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if format_ == "json" else TextFormatter())
+    handler.setFormatter(RedactingFormatter(JsonFormatter() if format_ == "json" else TextFormatter(), redact))
     handler.addFilter(Limit(time.monotonic))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
+
+
+class RedactingFormatter(logging.Formatter):
+    """Another's lines, as ``redact`` leaves them."""
+
+    def __init__(self, formatter: logging.Formatter, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._formatter = formatter
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(self._formatter.format(record))
 
 
 class TextFormatter(logging.Formatter):

@@ -76,8 +76,13 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         metrics = Metrics()
         as_service = Rest(http, settings.supabase_url, settings.secret_key)
         members = Members(Rest(http, settings.supabase_url, settings.publishable_key), time.monotonic)
+        jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
+        tickets = Tickets(as_service, settings.secret_key, time.time)
+        verifier = Verifier(jwks, settings.jwt_secret, settings.issuer, time.time)
+        gate = Gate(verifier, members, Boms(members, as_service), tickets, settings.admin_token)
         rights = Rights(
-            members,
+            gate.confirm,
+            members.forget,
             as_service,
             time.monotonic,
             random.random,
@@ -94,10 +99,6 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         )
         hub.bind(listener)
         _read_when_asked(metrics, log, listener)
-        jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
-        tickets = Tickets(as_service, settings.secret_key, time.time)
-        verifier = Verifier(jwks, settings.jwt_secret, settings.issuer, time.time)
-        gate = Gate(verifier, members, Boms(members, as_service), tickets, settings.admin_token)
         services = Services(
             hub,
             log,

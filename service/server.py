@@ -7,21 +7,32 @@ import signal
 import socket
 import sys
 import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config, Sockets
+from hypercorn.logging import Logger
+from hypercorn.typing import ResponseSummary, WWWScope
 from quart import Quart
 
 from service.app import drain
 from service.errors import RowcastServiceError
+from service.logs import CONTROL, RedactingFormatter, fields
+from service.redaction import redactor, shown_headers, shown_query
 
 if sys.platform != "win32":
+    import resource
+
     import uvloop
 
 STOP_SECONDS = 4.0
 """From the signal to the process's end, at most; orchestrators are promised five."""
+
+SPARE_FILES = 1000
+"""What is open beside streams: requests, connections to the database and to Realtime, those that are being refused."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +41,41 @@ class ServerError(RowcastServiceError):
     """The server can't start; the message says what to change."""
 
 
-class StreamConfig(Config):
-    """Hypercorn's configuration, and for how long a connection may take nothing of what it is sent.
+class RedactingLogger(Logger):
+    """Hypercorn's logs without what opens something, whatever format and file they are given."""
 
-    Hypercorn has no such limit: a stalled reader would block its stream, and hold its place, for ever. The kernel has
-    one (TCP_USER_TIMEOUT, Linux); accepted connections inherit it from the socket that listens.
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        redact: Callable[[str], str] = getattr(config, "redact", str)
+        self._redact_handlers(self.error_logger, redact)
+        # One line a request: hypercorn writes a path decoded, line breaks and all.
+        self._redact_handlers(self.access_logger, lambda line: redact(line.translate(CONTROL)))
+
+    def _redact_handlers(self, own: logging.Logger | None, redact: Callable[[str], str]) -> None:
+        for handler in own.handlers if own is not None else ():
+            handler.setFormatter(RedactingFormatter(handler.formatter or logging.Formatter(), redact))
+
+    def atoms(self, request: WWWScope, response: ResponseSummary | None, request_time: float) -> Mapping[str, str]:
+        query, headers = shown_query(request["query_string"]), shown_headers(request["headers"])
+        shown = cast("WWWScope", {**request, "query_string": query, "headers": headers})
+        return super().atoms(shown, response, request_time)
+
+
+class StreamConfig(Config):
+    """Hypercorn's configuration with defaults that suit streams, and what it lacks.
+
+    It has no limit to how long a connection may take nothing of what it is sent: a stalled reader would block its
+    stream, and hold its place, for ever. The kernel has one (TCP_USER_TIMEOUT, Linux); accepted connections inherit it
+    from the socket that listens.
     """
 
     stuck_seconds = 30.0
+    redact: Callable[[str], str] = staticmethod(redactor(()))
+    logger_class = RedactingLogger
+    h11_max_incomplete_size = 32 * 1024
+    keep_alive_timeout = 15.0
+    include_server_header = False
+    websocket_max_message_size = 64 * 1024
 
     def create_sockets(self) -> Sockets:
         sockets = super().create_sockets()
@@ -48,8 +86,12 @@ class StreamConfig(Config):
         return sockets
 
 
-def configuration(file: Path | None, bind: str | None, stuck_seconds: float) -> StreamConfig:
+def configuration(
+    file: Path | None, bind: str | None, stuck_seconds: float, secrets: Iterable[str] = ()
+) -> StreamConfig:
     """Hypercorn's configuration from a TOML file, if there is one; ``bind`` ("host:port") wins over it.
+
+    ``secrets`` are kept out of its logs.
 
     Raises :class:`ServerError` when the file is none, OSError when it can't be read.
     """
@@ -58,6 +100,7 @@ def configuration(file: Path | None, bind: str | None, stuck_seconds: float) -> 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ServerError(f"{file} is no TOML: {error}.") from None
     config.stuck_seconds = stuck_seconds
+    config.redact = redactor(secrets)
     config.alpn_protocols = ["http/1.1"]  # streams are refused over HTTP/2
     if bind is not None:
         config.bind = [bind]
@@ -65,6 +108,24 @@ def configuration(file: Path | None, bind: str | None, stuck_seconds: float) -> 
         # its own handler would say everything twice
         config.errorlog = logging.getLogger("hypercorn.error")
     return config
+
+
+def allow_files(streams: int) -> None:
+    """Raises the number of files that may be open to what so many streams need, and says so where it can't be.
+
+    A connection is a file, and systems mostly start a process with 1024, which would be the limit of all others.
+    """
+    if sys.platform == "win32":
+        return
+    wanted = (streams or SPARE_FILES * 64) + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(ValueError, OSError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+            soft = allowed
+        if soft < wanted:
+            logger.warning("fewer files may be open than streams need", extra=fields(files=soft, streams=streams))
 
 
 def main(app: Quart, config: Config) -> None:

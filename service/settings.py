@@ -103,6 +103,11 @@ class Settings(BaseModel):
         return f"{self.supabase_url}/auth/v1" if self.jwt_issuer is None else self.jwt_issuer or None
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log may show."""
+        return tuple(secret for secret in (self.secret_key, self.jwt_secret, self.admin_token) if secret)
+
+    @property
     def stream_limits(self) -> dict[str, int]:
         """How many streams may be open at once, by what they are counted for; 0 is no limit."""
         return {

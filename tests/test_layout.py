@@ -32,7 +32,8 @@ SEE_ALL = frozenset({"app", "pipeline", "cli", "doctor", "server", "health"})
 PURE = frozenset({
     "boms", "service.access.limits", "service.access.operators", "service.access.tokens", "service.changes.change",
     "service.changes.sequence", "service.errors", "service.events", "service.feeds.batch", "service.feeds.cursor",
-    "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring", "service.proxies", "service.streams.frames",
+    "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring", "service.proxies", "service.redaction",
+    "service.streams.frames",
 })  # fmt: skip
 """Modules, and a folder of them, without clock, randomness, network or event loop: those come in as arguments."""
 IMPURE = frozenset({

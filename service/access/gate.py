@@ -1,7 +1,7 @@
 """Who comes in: what a request shows of who sends it, verified, and the database's word on the project it asks for."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.access.boms import Boms
 from service.access.jwks import Verifier
@@ -9,7 +9,7 @@ from service.access.members import Members
 from service.access.operators import OPERATOR, is_operators
 from service.access.tickets import Tickets, refused
 from service.access.tokens import Principal
-from service.errors import ApiError
+from service.errors import ApiError, not_found
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,14 @@ class Credential:
 class Admission:
     """Who came in, and where to. ``organization_id`` is None for an operator, of whom the database was not asked.
 
-    ``asked_at`` is when it was, in monotonic seconds.
+    ``asked_at`` is when it was, in monotonic seconds. ``bom_id`` is set for who came to a BOM of the project.
     """
 
     principal: Principal
     project_id: str
     organization_id: str | None
     asked_at: float
+    bom_id: str | None = None
 
 
 class Gate:
@@ -77,7 +78,17 @@ class Gate:
 
         Raises as :meth:`enter`; a BOM that may not be seen is a 404 too.
         """
-        return await self.enter(principal, await self._boms.project(principal, bom_id))
+        return replace(await self.enter(principal, await self._boms.project(principal, bom_id)), bom_id=bom_id)
+
+    async def confirm(self, admission: Admission, since: float) -> float:
+        """Asks for a user anew; returns as of when the answer is. Times are monotonic seconds.
+
+        No answer older than ``since`` counts. Raises as :meth:`enter`.
+        """
+        principal, bom_id = admission.principal, admission.bom_id
+        if bom_id is not None and await self._boms.project(principal, bom_id) != admission.project_id:
+            raise not_found("BOM")
+        return (await self._members.require(principal, admission.project_id, since)).asked_at
 
     async def admit(self, credential: Credential, project_id: str, *, operators: bool = False) -> Admission:
         """Both at once, for a route whose address names the project; raises what both raise."""

@@ -2,8 +2,8 @@
 
 The database is the judge, asked with the stream's own token, so that a deployer's policies count. It is asked
 
-- every ASK_SECONDS, once for all streams of the same token and project;
-- at once, when something has happened to the project's members that may concern the user;
+- every ASK_SECONDS, once for all streams of the same token and project, or BOM;
+- at once, when something has happened to the project's members that may concern the user, or to the BOM;
 - soon, for a right older than this process's knowledge of the project: what happened to its members between the
   question that let the stream in and the first stream here, nobody has told.
 
@@ -14,13 +14,12 @@ pages come back when there is an answer.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
 
 from service.access.gate import Admission
-from service.access.members import Members
 from service.access.rest import Rest
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
 
@@ -48,11 +47,10 @@ Lapsed = Callable[[Lapse], None]
 
 
 class _Right:
-    """A token and a project, and who is to be told when it lapses."""
+    """A token and a project, or BOM, and who is to be told when it lapses."""
 
     def __init__(self, admission: Admission, due_at: float) -> None:
-        self.principal: Final = admission.principal
-        self.project_id: Final = admission.project_id
+        self.admission: Final = admission
         self.confirmed_at = admission.asked_at
         self.due_at = due_at
         self.held_by: list[Lapsed] = []
@@ -67,27 +65,30 @@ class _Project:
 
     def __init__(self, now: float) -> None:
         self.changed_at = now
-        self.rights: dict[str, _Right] = {}  # by token
+        self.rights: dict[tuple[str, str | None], _Right] = {}  # by token and BOM
         self.is_listed = False  # its list of members is being read
         self.list_again = False
 
 
 class Rights:
-    """``rest`` has the secret key; ``clock`` gives monotonic seconds, ``random`` numbers from 0 to 1.
+    """``confirm`` asks anew (:meth:`Gate.confirm`), ``forget`` drops older answers about a project.
 
-    ``count`` is told what each question brought: confirmed, revoked, token_refused or unavailable.
-    While a right is held, :meth:`members_changed` must be told what happens to the project's members.
+    ``rest`` has the secret key; ``clock`` gives monotonic seconds, ``random`` numbers from 0 to 1. ``count`` is told
+    what each question brought: confirmed, revoked, token_refused or unavailable. While a right is held,
+    :meth:`members_changed` must be told what happens to its project's members, and :meth:`bom_changed` to its BOM.
     """
 
     def __init__(
         self,
-        members: Members,
+        confirm: Callable[[Admission, float], Awaitable[float]],
+        forget: Callable[[str], None],
         rest: Rest,
         clock: Callable[[], float],
         random: Callable[[], float],
         count: Callable[[str], None],
     ) -> None:
-        self._members = members
+        self._confirm = confirm
+        self._forget = forget
         self._rest = rest
         self._clock = clock
         self._random = random
@@ -99,10 +100,10 @@ class Rights:
 
     @contextmanager
     def hold(self, admission: Admission, lapsed: Lapsed) -> Iterator[None]:
-        """Watches a right for as long as the context is open; ``lapsed`` is called once at most, and may not raise."""
-        if admission.principal.is_operator:
-            yield
-            return
+        """Watches a user's right for as long as the context is open.
+
+        ``lapsed`` is called once at most, and may not raise.
+        """
         right = self._right(admission)
         right.held_by.append(lapsed)
         try:
@@ -114,7 +115,7 @@ class Rights:
 
     def members_changed(self, project_id: str, user_ids: Collection[str] | None) -> None:
         """Something has happened to these members of a project; None: nobody knows to which."""
-        self._members.forget(project_id)
+        self._forget(project_id)
         project = self._projects.get(project_id)
         if project is None:
             return
@@ -123,7 +124,14 @@ class Rights:
             self._find_removed(project_id, project)
         else:
             for right in list(project.rights.values()):
-                if right.principal.user_id in user_ids:
+                if right.admission.principal.user_id in user_ids:
+                    self._ask_now(right)
+
+    def bom_changed(self, bom_id: str) -> None:
+        """Something has happened to a BOM that may change who sees it."""
+        for project in list(self._projects.values()):
+            for right in list(project.rights.values()):
+                if right.admission.bom_id == bom_id:
                     self._ask_now(right)
 
     async def keep_asking(self) -> None:
@@ -156,21 +164,22 @@ class Rights:
         project = self._projects.get(admission.project_id)
         if project is None:
             project = self._projects[admission.project_id] = _Project(now)
-        right = project.rights.get(admission.principal.token)
+        right = project.rights.get(_key(admission))
         if right is None:
             due_at = admission.asked_at + ASK_SECONDS * (0.5 + 0.5 * self._random())  # who came together is spread
-            right = project.rights[admission.principal.token] = _Right(admission, due_at)
+            right = project.rights[_key(admission)] = _Right(admission, due_at)
         if admission.asked_at <= project.changed_at and right.confirmed_at <= project.changed_at:
             right.due_at = min(right.due_at, now + self._random() * SOON_SECONDS)
         return right
 
     def _drop(self, right: _Right) -> None:
-        project = self._projects.get(right.project_id)
-        if project is None or project.rights.get(right.principal.token) is not right:
+        key, project_id = _key(right.admission), right.admission.project_id
+        project = self._projects.get(project_id)
+        if project is None or project.rights.get(key) is not right:
             return
-        del project.rights[right.principal.token]
+        del project.rights[key]
         if not project.rights:
-            del self._projects[right.project_id]
+            del self._projects[project_id]
 
     def _lapse(self, right: _Right, lapse: Lapse) -> None:
         self._drop(right)  # whoever comes with this token from now on has asked anew
@@ -206,7 +215,7 @@ class Rights:
 
     async def _answer(self, right: _Right) -> None:
         try:
-            membership = await self._members.require(right.principal, right.project_id, since=self._clock())
+            asked_at = await self._confirm(right.admission, self._clock())
         except ApiError as error:
             lapse = Lapse.TOKEN_REFUSED if error.status == 401 else Lapse.REVOKED
             self._count(lapse.name.lower())
@@ -216,7 +225,7 @@ class Rights:
             self._paused_until = self._clock() + PAUSE_SECONDS * (0.5 + 0.5 * self._random())
         else:
             self._count("confirmed")
-            right.confirmed_at = membership.asked_at
+            right.confirmed_at = asked_at
             right.due_at = self._clock() + ASK_SECONDS * (0.9 + 0.1 * self._random())
 
     def _find_removed(self, project_id: str, project: _Project) -> None:
@@ -237,7 +246,7 @@ class Rights:
                 project.list_again = False
                 listed = await self._listed(project_id)
                 for right in list(project.rights.values()):
-                    if right.principal.user_id not in listed:
+                    if right.admission.principal.user_id not in listed:
                         self._ask_now(right)
         finally:
             project.is_listed = False
@@ -261,3 +270,7 @@ class Rights:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("asking for a right failed", exc_info=error)
+
+
+def _key(admission: Admission) -> tuple[str, str | None]:
+    return admission.principal.token, admission.bom_id

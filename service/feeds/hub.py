@@ -7,8 +7,9 @@ from :meth:`Topic.attach` on, every change newer than its cursor reaches it, and
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from service.changes.change import Change, FeedKey
@@ -156,6 +157,7 @@ class Hub:
         self._outbox_bytes = outbox_bytes
         self._topics: dict[FeedKey, Topic] = {}
         self._opening: dict[FeedKey, asyncio.Task[Topic]] = {}
+        self._kept: Counter[FeedKey] = Counter()
         self._listener: Listener | None = None
         self.draining = False
         self._empty = asyncio.Event()  # once draining: the last viewer has gone
@@ -224,6 +226,21 @@ class Hub:
         self._linger(topic)
         self._note_empty()
 
+    @contextmanager
+    def keeping(self, key: FeedKey) -> Iterator[None]:
+        """Follows a key that was followed before, viewers or not, for as long as the context is open."""
+        self._kept[key] += 1
+        if key not in self._topics:
+            share(self.topic(key))
+        try:
+            yield
+        finally:
+            self._kept[key] -= 1
+            if not self._kept[key]:
+                del self._kept[key]
+                if (topic := self._topics.get(key)) is not None:
+                    self._linger(topic)
+
     def _linger(self, topic: Topic, at_least: float = 0.0) -> None:
         """(Re)starts the time after which a topic without viewers is given up."""
         if topic.linger is not None:
@@ -233,7 +250,7 @@ class Hub:
 
     def _give_up(self, topic: Topic) -> None:
         topic.linger = None
-        if not topic.viewers and self._topics.get(topic.key) is topic:
+        if not topic.viewers and topic.key not in self._kept and self._topics.get(topic.key) is topic:
             del self._topics[topic.key]
             topic.close()
             if self._listener is not None:

@@ -18,6 +18,7 @@ from service.streams import asked, enrichment
 from service.streams.services import Services
 
 UPLOAD_BYTES = 10 * 1024 * 1024
+UPLOAD_SECONDS = 60
 FORM_BYTES = 4096
 """What a form takes beside the file."""
 FILENAME_CHARACTERS = 200
@@ -28,15 +29,18 @@ COMMANDS = {"pause": "paused", "resume": "enriching", "stop": "stopped"}
 
 
 class Request(quart.Request):
-    """A request whose body may be larger than others' if it is an upload."""
+    """A request whose body may be larger than others', and take longer to come, if it is an upload."""
 
     def __init__(
         self, method: str, scheme: str, path: str, *rest: Any, max_content_length: int | None = None, **named: Any
     ) -> None:
-        if method == "POST" and UPLOAD.fullmatch(path):
+        is_upload = method == "POST" and UPLOAD.fullmatch(path) is not None
+        if is_upload:
             max_content_length = UPLOAD_BYTES + FORM_BYTES
         super().__init__(method, scheme, path, *rest, max_content_length=max_content_length, **named)
         self.max_content_length = max_content_length  # for the form's parser, which would ask the application's
+        if is_upload:
+            self.body_timeout = UPLOAD_SECONDS
 
 
 def blueprint(services: Callable[[], Services]) -> Blueprint:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from quart import Response, request
@@ -10,6 +10,7 @@ from quart import Response, request
 from service.access.gate import Admission, Credential
 from service.access.limits import Place
 from service.access.rights import Lapse
+from service.changes.change import FeedKey
 from service.errors import ApiError
 from service.events.endings import Ending
 from service.streams import asgi, asked
@@ -19,10 +20,8 @@ STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
-    "Referrer-Policy": "no-referrer",
 }
-
-
+MEMBERS_FEED = "project"
 ENDINGS = {
     Lapse.REVOKED: Ending.ACCESS_REVOKED,
     Lapse.TOKEN_REFUSED: Ending.TOKEN_EXPIRED,
@@ -68,6 +67,19 @@ def max_age(services: Services) -> float:
     return services.stream_max_age_seconds * (0.75 + services.random() / 4)
 
 
+async def follow_members(services: Services, admission: Admission) -> None:
+    """Sees to it that what happens to the project's members is heard, whatever the stream is of.
+
+    Raises :class:`service.errors.DatabaseUnavailable` or :class:`service.errors.DatabaseRefused`.
+    """
+    if not admission.principal.is_operator:
+        await services.hub.topic(_members_key(admission))
+
+
+def _members_key(admission: Admission) -> FeedKey:
+    return FeedKey(MEMBERS_FEED, admission.project_id)
+
+
 def answer(services: Services, admission: Admission, stream: Opened) -> Response:
     """The stream as the answer to the present request. Nothing may be awaited between it and the route's return.
 
@@ -83,7 +95,11 @@ def answer(services: Services, admission: Admission, stream: Opened) -> Response
 @contextmanager
 def _held(services: Services, admission: Admission, place: Place, stream: Opened) -> Iterator[None]:
     """What a stream has while it is open: its place, and somebody who looks after its right."""
-    with place, services.rights.hold(admission, lambda lapse: stream.end(ENDINGS[lapse])):
+    with ExitStack() as held:
+        held.enter_context(place)
+        if not admission.principal.is_operator:
+            held.enter_context(services.hub.keeping(_members_key(admission)))
+            held.enter_context(services.rights.hold(admission, lambda lapse: stream.end(ENDINGS[lapse])))
         yield
 
 

@@ -16,7 +16,6 @@ ANSWER_HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "private, no-store",
     "Vary": "Authorization",
-    "Referrer-Policy": "no-referrer",
 }
 
 

@@ -56,6 +56,7 @@ async def _open(services: Services, route: Route, key: FeedKey) -> Response:
     admission = await route.admit(services, key.key)
     # what is wrong with the database is an answer, not the end of a stream
     topic = await services.hub.topic(key, JOIN_SECONDS)
+    await opening.follow_members(services, admission)
     state = await topic.past.state() if feed.opens_with_state else None
     if cursor is not None and state is not None and feed.final(state.rows) and await _has_all(topic, cursor):
         return Response(status=204)  # EventSource takes it for the end, and does not come back

@@ -19,6 +19,7 @@ import pytest
 
 from devstack.accounts import access_token
 from tests.conftest import StackFacts, unused_port
+from tests.service.hidden import secrets_in
 
 ADMIN_TOKEN = "an-admin-token-that-only-these-tests-know"
 
@@ -58,6 +59,9 @@ def served(environment: dict[str, str], path: str = "/readyz") -> Iterator[str]:
             yield url
         finally:
             process.terminate()
+        process.wait()
+        log.seek(0)
+        assert secrets_in(log.read(), environment) == []
 
 
 def answers(url: str) -> bool:

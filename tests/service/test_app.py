@@ -1,11 +1,14 @@
 """The application as a whole: errors as JSON, CORS, and faults of its upstreams while pages look."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import httpx
 import pytest
+from quart import Quart
 
 from service.app import create_app
 from service.errors import SettingsError
@@ -36,7 +39,10 @@ def test_what_is_not_there_is_a_json_error(service: str) -> None:
     [
         ("http://localhost:3000", "http://localhost:3000", "http://localhost:3000"),
         ("http://localhost:3000", "http://localhost:3000.example.com", None),
+        ("http://localhost:3000", "http://localhost:3001", None),
+        ("http://localhost:3000", "https://localhost:3000", None),
         ("http://localhost:3000", "null", None),
+        ("http://localhost:3000", "*", None),
         ("", "http://localhost:3000", None),
     ],
 )
@@ -49,6 +55,67 @@ async def test_pages_of_the_configured_origins_may_read_and_no_others(
     for answer in (await client.get("/livez", headers=asks), await client.options("/livez", headers=asks)):
         assert answer.headers.get("Access-Control-Allow-Origin") == allowed
         assert answer.headers.get("Access-Control-Allow-Credentials") == (allowed and "true")
+
+
+async def test_every_answer_tells_browsers_to_do_nothing_with_it(service: str, project: Project) -> None:
+    address = f"{service}/api/projects/{project.id}"
+    async with httpx.AsyncClient() as client:
+        answers = [
+            await client.get(f"{service}/livez"),
+            await client.get(f"{service}/metrics"),
+            await client.get(f"{service}/nothing/here"),
+            await client.post(f"{service}/livez"),
+            await client.get(f"{address}/status"),
+            await client.head(f"{address}/status", headers=project.headers),
+            await client.options(f"{address}/status", headers={"Origin": "http://localhost:3000"}),
+            await client.get(f"{address}/snapshot", headers=project.headers),
+            await client.post(f"{address}/stream-tickets", headers=project.headers),
+        ]
+    async with opened(f"{address}/status", project.headers) as page:
+        answers.append(page.response)
+    for answer in answers:
+        headers = answer.headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert "no-store" in headers["Cache-Control"] or headers["Cache-Control"] == "no-cache, no-transform"
+        assert "Server" not in headers
+
+
+async def begun(app: Quart, path: str, headers: dict[str, str]) -> tuple[int | None, str]:
+    """The status and error of the answer to a request whose body does not come."""
+    async with app.test_app() as running:
+        request = running.test_client().request(path, method="POST", headers={**headers, "Content-Length": "1000"})
+        async with request as connection:
+            await connection.send(b"{")
+            error = json.loads(await connection.receive())["error"]
+        return connection.status_code, error
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [
+        (f"/api/projects/{uuid4()}/stream-tickets", 401, "missing_token"),
+        ("/livez", 405, "bad_request"),
+        ("/nothing", 404, "not_found"),
+    ],
+)
+async def test_a_body_that_does_not_come_keeps_no_answer_for_long(
+    stack: StackFacts, monkeypatch: pytest.MonkeyPatch, path: str, status: int, error: str
+) -> None:
+    monkeypatch.setattr("service.app.BODY_SECONDS", 0.05)
+    app = create_app(Settings.from_environment(service_environment(stack)))
+    assert await begun(app, path, {}) == (status, error)
+
+
+async def test_a_command_whose_body_does_not_come_is_refused(
+    stack: StackFacts, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.app.BODY_SECONDS", 0.05)
+    app = create_app(Settings.from_environment(service_environment(stack)))
+    project.role("editor")
+    path = f"/api/boms/{project.bom('a')}/enrichment/start"
+    assert await begun(app, path, project.headers) == (408, "bad_request")
 
 
 async def test_a_bug_is_a_json_error_without_its_details(stack: StackFacts, monkeypatch: pytest.MonkeyPatch) -> None:

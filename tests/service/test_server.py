@@ -18,7 +18,8 @@ import pytest
 from service.server import ServerError, configuration
 from tests.conftest import ROOT, StackFacts, unused_port
 from tests.service.conftest import Project, answers, service_environment
-from tests.service.connections import Reader, stopped_reader
+from tests.service.connections import Reader, address, stopped_reader
+from tests.service.hidden import secrets_in
 from tests.service.pages import Page, opened
 
 STOP_SECONDS = 5
@@ -190,23 +191,131 @@ def test_the_projects_own_configuration_serves(stack: StackFacts, tmp_path: Path
         assert log.read_text().count("Running on") == 1
 
 
-async def test_tokens_in_addresses_reach_no_log(stack: StackFacts, project: Project, tmp_path: Path) -> None:
-    (tmp_path / "access.toml").write_text('accesslog = "-"\nerrorlog = "-"\n')
-    with serving(stack, tmp_path, "--config", str(tmp_path / "access.toml")) as (url, process, log):
+ATOMS = "hrRsmUqHbaTfS"
+EVERYTHING = " ".join(
+    [f"{name}=%({name})s" for name in (*ATOMS, "Uq", "{authorization}i", "{cookie}i", "{supabase_secret_key}e")]
+)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_nothing_that_opens_anything_reaches_a_log(
+    stack: StackFacts, project: Project, tmp_path: Path, log_format: str
+) -> None:
+    """At DEBUG, with an access log that writes all there is, for everything a page may send and get wrong."""
+    (tmp_path / "access.toml").write_text(f'accesslog = "-"\nerrorlog = "-"\naccess_log_format = "{EVERYTHING}"\n')
+    variables = {
+        "ROWCAST_LOG_LEVEL": "debug", "ROWCAST_LOG_FORMAT": log_format, "ROWCAST_ADMIN_TOKEN": "an-operators-" * 4,
+    }  # fmt: skip
+    with serving(stack, tmp_path, "--config", str(tmp_path / "access.toml"), **variables) as (url, process, log):
         address = f"{url}/api/projects/{project.id}/status"
-        async with opened(address, token=project.token) as page:
-            await page.until("connected")
         async with httpx.AsyncClient() as client:
-            for token in (f"{project.token}x", "garbage-token"):
-                answer = await client.get(address, params={"token": token})
-                assert answer.status_code == httpx.codes.UNAUTHORIZED
+            issued = await client.post(f"{url}/api/projects/{project.id}/stream-tickets", headers=project.headers)
+            ticket = issued.json()["ticket"]
+            async with (
+                opened(address, token=project.token, since="0") as first,
+                opened(address, ticket=ticket) as second,
+                opened(address, {**project.headers, "Cookie": "session=a-cookie"}) as third,
+            ):
+                for page in (first, second, third):
+                    await page.until("connected")
+            altered = project.token[:-2]
+            queries = (f"token={altered}", f"%74oken={altered}", f"ticket={ticket}", f"{altered}=x", "token=a-word")
+            for query in queries:
+                assert (await client.get(f"{address}?{query}")).is_client_error
+            for header in (
+                f"Bearer {altered}",
+                f"Basic {altered}",
+                altered,
+                stack.secret_key,
+                variables["ROWCAST_ADMIN_TOKEN"],
+            ):
+                assert (await client.get(address, headers={"Authorization": header})).status_code == 401
+            assert (await client.get(f"{url}/{altered}")).status_code == 404
+            assert (await client.get(f"{url}/%0d%0aforged%20line%1b[31m")).status_code == 404
+            await client.get(f"{url}/api/projects/{project.id}/snapshot?token={project.token}&since=5")
         process.terminate()
         assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
-        text = log.read_text()
-        assert "/status" in text
-        assert project.token not in text
-        assert project.token.split(".")[1] not in text
-        assert "garbage-token" not in text
+    text = log.read_text()
+    assert secrets_in(text, service_environment(stack) | variables) == []
+    for part in (ticket, *project.token.split(".")[1:], altered, "a-cookie", "a-word"):
+        assert part not in text
+    assert "\nforged line" not in text
+    assert "\x1b" not in text
+    assert "q=token=[redacted]&since=5" in text
+    assert text.count(f"U=/api/projects/{project.id}/status") >= 10
+
+
+async def test_an_error_log_of_its_own_is_redacted_too(tmp_path: Path) -> None:
+    config = configuration(None, None, 30, ["a-literal-secret"])
+    config.errorlog = str(tmp_path / "errors.log")
+    config.accesslog = str(tmp_path / "access.log")
+    try:
+        raise RuntimeError("GET /?token=secret-one 'Authorization': 'Bearer secret-two' a-literal-secret")
+    except RuntimeError:
+        await config.log.exception("Error in ASGI Framework")
+    for own in (config.log.access_logger, config.log.error_logger):
+        assert own is not None
+        for handler in own.handlers:
+            handler.close()
+        own.handlers.clear()
+    text = (tmp_path / "errors.log").read_text()
+    assert "RuntimeError: GET /?token=[redacted]" in text
+    assert "secret-" not in text
+    assert "literal" not in text.replace('"a-literal-secret"', "")
+
+
+async def test_who_sends_a_request_too_slowly_is_cut_off_and_a_stream_is_not(
+    stack: StackFacts, project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "fast.toml").write_text("keep_alive_timeout = 1\n")
+    with serving(stack, tmp_path, "--config", str(tmp_path / "fast.toml")) as (url, _, _):
+        async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
+            await page.until("connected")
+            for first in (b"", b"GET /livez HTT", b"GET /livez HTTP/1.1\r\nX-Slow: "):
+                reader, writer = await asyncio.open_connection(*address(url))
+                writer.write(first)
+                with suppress(ConnectionError):
+                    while True:
+                        writer.write(b"x" if first else b"")  # a byte at a time, which is not silence
+                        if await answered(reader):
+                            break
+                assert await reader.read() in (b"", b"\r\n")
+                writer.close()
+            project.proposal("the stream is older than any of them")
+            await page.until("new_proposal")
+
+
+async def answered(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side has said anything, or closed, in a tenth of a second."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(reader.read(1), 0.1)
+        return True
+    return False
+
+
+def files_of(limits: str, streams: str) -> tuple[str, str]:
+    """How many files a process that was started under ``limits`` may open, and what it has logged about that."""
+    program = (
+        "import logging, resource; from service.server import allow_files; logging.basicConfig(format='%(message)s'); "
+        f"allow_files({streams}); print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{limits}; exec '{sys.executable}' -c \"{program}\""],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip(), done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("limits", "streams", "allowed", "told"),
+    [
+        ("ulimit -Sn 256", "2000", "3000", ""),
+        ("ulimit -Sn 5000", "2000", "5000", ""),
+        ("ulimit -Sn 256; ulimit -Hn 1500", "2000", "1500", "fewer files may be open than streams need"),
+    ],
+)
+def test_as_many_files_may_be_open_as_streams_need(limits: str, streams: str, allowed: str, told: str) -> None:
+    assert files_of(limits, streams) == (allowed, told)
 
 
 def test_a_configuration_is_read_and_bind_wins(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
 
-from service.access.gate import Admission
+from service.access.boms import Boms
+from service.access.gate import Admission, Gate
 from service.access.members import Members
-from service.access.operators import OPERATOR
 from service.access.rest import Rest
 from service.access.rights import (
     ASK_SECONDS,
@@ -39,6 +40,7 @@ class Database:
     refuses: set[str] = field(default_factory=set)
     is_down: bool = False
     cannot_list: bool = False
+    boms: dict[str, str] = field(default_factory=lambda: {Q: P})
     asked: list[str] = field(default_factory=list)
     listed: int = 0
     gate: asyncio.Event | None = None
@@ -67,6 +69,9 @@ class Database:
         if token in self.refuses:
             return httpx.Response(401, json={"code": "PGRST301"})
         project = request.url.params["id"].removeprefix("eq.")
+        if request.url.path.endswith("boms"):
+            found = self.boms.get(project) if known else None
+            return httpx.Response(200, json=[{"id": project, "project_id": found}] if found else [])
         return httpx.Response(200, json=[{"id": project, "organization_id": ORGANIZATION}] if known else [])
 
 
@@ -78,9 +83,10 @@ class Stage:
         self.database = database
         self.members = Members(Rest(client, "http://rest.test", "publishable"), lambda: self.now)
         self.counted: Counter[str] = Counter()
-        self.rights = Rights(
-            self.members, Rest(client, "http://rest.test", "secret"), lambda: self.now, lambda: 1.0, self._count
-        )
+        rest = Rest(client, "http://rest.test", "secret")
+        unused: Any = None
+        gate = Gate(unused, self.members, Boms(self.members, rest), unused)
+        self.rights = Rights(gate.confirm, self.members.forget, rest, lambda: self.now, lambda: 1.0, self._count)
         self.lapsed: dict[str, Lapse] = {}  # by the stream's name
         self.holding = ExitStack()
 
@@ -91,10 +97,12 @@ class Stage:
         assert name not in self.lapsed, "told twice"
         self.lapsed[name] = lapse
 
-    def hold(self, token: str, name: str = "", project: str = P, asked_at: float | None = None) -> ExitStack:
+    def hold(
+        self, token: str, name: str = "", project: str = P, asked_at: float | None = None, bom_id: str | None = None
+    ) -> ExitStack:
         """A stream opens; what is returned closes it."""
         principal = Principal(f"user of {token}", time.time() + 3600, token)
-        admission = Admission(principal, project, ORGANIZATION, self.now if asked_at is None else asked_at)
+        admission = Admission(principal, project, ORGANIZATION, self.now if asked_at is None else asked_at, bom_id)
         stream = ExitStack()
         stream.enter_context(self.rights.hold(admission, lambda lapse: self._lapsed(name or token, lapse)))
         self.holding.push(stream)
@@ -337,10 +345,29 @@ async def test_one_that_opens_after_a_lapse_is_a_right_of_its_own(stage: Stage, 
     assert stage.lapsed == {"a": Lapse.REVOKED}
 
 
-async def test_an_operator_is_not_asked_about(stage: Stage) -> None:
-    with stage.rights.hold(Admission(OPERATOR, P, None, 0.0), lambda _: pytest.fail("lapsed")):
-        stage.rights.members_changed(P, None)
-        assert await stage.pass_(2 * ASK_SECONDS) == []
+async def test_a_bom_is_asked_about_beside_its_project(stage: Stage, database: Database) -> None:
+    await stage.known("a", "b")
+    stage.hold("a", "looks at the BOM", bom_id=Q)
+    assert sorted(await stage.pass_(ASK_SECONDS)) == [
+        "a",
+        "a",
+        "a",
+        "b",
+    ]  # the BOM, its project; the project; the project
+    database.boms.clear()
+    stage.rights.bom_changed("another")
+    stage.rights.bom_changed(Q)
+    await stage.settled()
+    assert stage.lapsed == {"looks at the BOM": Lapse.REVOKED}
+
+
+async def test_a_bom_that_moved_to_another_project_is_lost(stage: Stage, database: Database) -> None:
+    await stage.known("a")
+    stage.hold("a", "looks at the BOM", bom_id=Q)
+    database.boms[Q] = ORGANIZATION
+    stage.rights.bom_changed(Q)
+    await stage.settled()
+    assert stage.lapsed == {"looks at the BOM": Lapse.REVOKED}
 
 
 async def test_looks_follow_each_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

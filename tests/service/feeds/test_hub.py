@@ -269,3 +269,24 @@ async def test_draining_gives_up_on_those_who_never_read(bench: Bench) -> None:
 
 async def test_an_idle_hub_drains_at_once(bench: Bench) -> None:
     await bench.hub.drain(60)
+
+
+async def test_a_key_that_is_kept_is_followed_without_viewers() -> None:
+    bench = Bench(linger_seconds=0)
+    topic = await bench.hub.topic(KEY)
+    with bench.hub.keeping(KEY), bench.hub.keeping(KEY):
+        bench.hub.detach(topic, bench.hub.attach(topic, None))
+        await asyncio.sleep(0.01)
+        assert bench.listener.unfollowed == []
+    await until(lambda: bench.listener.unfollowed == [KEY])
+    await bench.hub.close()
+
+
+async def test_one_that_was_given_up_is_followed_again() -> None:
+    bench = Bench(linger_seconds=0)
+    with bench.hub.keeping(KEY):
+        await until(lambda: bench.listener.followed == [KEY])
+        await asyncio.sleep(0.01)
+        assert bench.listener.unfollowed == []
+    await until(lambda: bench.listener.unfollowed == [KEY])
+    await bench.hub.close()

@@ -10,7 +10,7 @@ import pytest
 from service.changes.change import Change, FeedKey, Op
 from service.streams.membership import MembershipWatch
 from tests.conftest import StackFacts
-from tests.service.conftest import Project, add_user, served, service_environment
+from tests.service.conftest import ADMIN_TOKEN, Project, add_user, served, service_environment
 from tests.service.pages import opened
 from tests.service.test_metrics import samples
 
@@ -26,6 +26,9 @@ class Told:
 
     def members_changed(self, project_id: str, user_ids: Collection[str] | None) -> None:
         self.words.append((project_id, None if user_ids is None else sorted(user_ids)))
+
+    def bom_changed(self, bom_id: str) -> None:
+        self.words.append(("BOM", bom_id))
 
     def changes(self, key: FeedKey, changes: Sequence[Change]) -> None:
         self.words.append([change.revision for change in changes])
@@ -62,13 +65,28 @@ def test_members_that_change_are_asked_about_and_everything_is_passed_on(
     assert told.words == [*((PROJECT.key, users) for users in heard), revisions]
 
 
-def test_a_table_of_that_name_in_another_feed_is_another_table() -> None:
+BOM = FeedKey("enrichment", PROJECT.key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "heard"),
+    [
+        ([change(1, "U", "boms", ["project_id", "status"])], True),
+        ([change(1, "U", "boms", ["status", "enriched_items"]), change(2, "I", "enrichment_events")], False),
+        ([change(1, "I", "boms")], False),  # nobody looks at it yet
+        ([change(1, "D")], False),  # a table of that name in another feed is another table
+    ],
+)
+def test_a_bom_that_others_may_see_now_is_asked_about(changes: list[Change], heard: bool) -> None:
     told = Told()
-    watch = MembershipWatch(told, told)  # type: ignore[arg-type]
-    key = FeedKey("enrichment", PROJECT.key)
-    watch.changes(key, [change(1, "D")])
-    watch.lost(key, 7, "pruned")
-    assert told.words == [[1], ("lost", 7, "pruned")]
+    MembershipWatch(told, told).changes(BOM, changes)  # type: ignore[arg-type]
+    assert told.words == [*([("BOM", BOM.key)] if heard else []), [change.revision for change in changes]]
+
+
+def test_what_was_lost_may_have_been_the_boms() -> None:
+    told = Told()
+    MembershipWatch(told, told).lost(BOM, 7, "pruned")  # type: ignore[arg-type]
+    assert told.words == [("BOM", BOM.key), ("lost", 7, "pruned")]
 
 
 def test_where_changes_were_lost_nobody_knows_who_was_removed() -> None:
@@ -198,3 +216,41 @@ async def test_every_process_ends_its_own(service: str, stack: StackFacts, proje
             project.execute("delete from project_members where user_id = %s", project.user_id)
             for page in (here, there):
                 assert await page.until("stream_end") == REVOKED
+
+
+async def look_at_bom(service: str, project: Project, headers: dict[str, str], statement: str, *values: str) -> None:
+    """A member looks at a BOM and nothing else; what ``statement`` does ends that."""
+    bom = project.bom("a")
+    before = await asked(service, "confirmed")
+    async with opened(f"{service}/api/enrichment/stream/{bom}", headers) as page:
+        await page.until("connected")
+        await asked_again(service, before)
+        project.execute(statement.format(bom=bom), *values)
+        assert await page.until("stream_end") == REVOKED
+
+
+async def test_a_removed_members_streams_of_boms_end_too(service: str, project: Project, stack: StackFacts) -> None:
+    user_id, headers = member(project, stack)
+    await look_at_bom(service, project, headers, "delete from project_members where user_id = %s", user_id)
+
+
+async def test_a_bom_that_moves_to_another_project_is_not_its_members_any_more(service: str, project: Project) -> None:
+    other = project.database.execute(
+        "insert into projects (organization_id, name) select organization_id, 'Other' from projects where id = %s "
+        "returning id",
+        [project.id],
+    ).fetchone()
+    assert other is not None
+    await look_at_bom(
+        service, project, project.headers, "update boms set project_id = %s where id = '{bom}'", str(other[0])
+    )
+
+
+async def test_an_operators_stream_of_a_bom_stays(service: str, project: Project) -> None:
+    bom = project.bom("a")
+    async with opened(f"{service}/api/enrichment/stream/{bom}", {"Authorization": f"Bearer {ADMIN_TOKEN}"}) as page:
+        await page.until("connected")
+        project.execute("delete from project_members where project_id = %s", project.id)
+        project.start(bom).all()
+        while "enrichment.completed" not in page.names:
+            await page.next()
