@@ -156,7 +156,7 @@ class Hub:
         self._linger_seconds = linger_seconds
         self._outbox_bytes = outbox_bytes
         self._topics: dict[FeedKey, Topic] = {}
-        self._opening: dict[FeedKey, asyncio.Task[Topic]] = {}
+        self._opening: dict[FeedKey, asyncio.Task[None]] = {}
         self._kept: Counter[FeedKey] = Counter()
         self._listener: Listener | None = None
         self.draining = False
@@ -183,24 +183,21 @@ class Hub:
 
         Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
         """
-        topic = self._topics.get(key)
-        if topic is None:
-            opening = self._opening.get(key)
-            if opening is None:
-                opening = self._opening[key] = share(self._open(key, patience))
-            topic = await asyncio.shield(opening)
+        while (topic := self._topics.get(key)) is None:  # once opened, it may be given up before this task's turn
+            if key not in self._opening:
+                self._opening[key] = share(self._open(key, patience))
+            await asyncio.shield(self._opening[key])
         self._linger(topic)
         return topic
 
-    async def _open(self, key: FeedKey, patience: float) -> Topic:
+    async def _open(self, key: FeedKey, patience: float) -> None:
         try:
             assert self._listener is not None, "bind() comes first"  # noqa: S101 - the composition root does
             head = await self._listener.follow(key)
             topic = self._topics[key] = self._apart(key, head)
             topic.live = self._listener.is_key_live(key)
-            self._linger(topic, CLAIM_SECONDS)  # whoever asked may be gone by now
+            self._linger(topic)
             await self._listener.wait_live(key, patience)
-            return topic
         finally:
             del self._opening[key]
 
@@ -241,11 +238,11 @@ class Hub:
                 if (topic := self._topics.get(key)) is not None:
                     self._linger(topic)
 
-    def _linger(self, topic: Topic, at_least: float = 0.0) -> None:
+    def _linger(self, topic: Topic) -> None:
         """(Re)starts the time after which a topic without viewers is given up."""
         if topic.linger is not None:
             topic.linger.cancel()
-        seconds = max(self._linger_seconds, at_least)
+        seconds = max(self._linger_seconds, CLAIM_SECONDS if topic.key in self._opening else 0.0)
         topic.linger = asyncio.get_running_loop().call_later(seconds, self._give_up, topic)
 
     def _give_up(self, topic: Topic) -> None:

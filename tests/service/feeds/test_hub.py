@@ -105,6 +105,26 @@ async def test_a_topic_whose_only_caller_left_during_the_opening_is_given_up(mon
     await until(lambda: bench.listener.unfollowed == [KEY])
 
 
+async def test_whoever_waited_for_an_opening_gets_a_topic_that_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another asked meanwhile and has gone, and topics don't linger: one that was given up would be told nothing."""
+    bench = Bench(linger_seconds=0)
+    live = asyncio.Event()
+
+    async def wait_live(key: FeedKey, seconds: float) -> None:
+        await live.wait()
+
+    monkeypatch.setattr(bench.listener, "wait_live", wait_live)
+    waiting = asyncio.ensure_future(bench.hub.topic(KEY))
+    await until(lambda: KEY in bench.hub._topics)
+    await bench.hub.topic(KEY)
+    await asyncio.sleep(0.01)
+    live.set()
+    viewer = bench.hub.attach(await waiting, None)
+    bench.commit(101)
+    assert await bench.heard(viewer) == ["new r101=101"]
+    await bench.hub.close()
+
+
 async def test_one_who_comes_in_while_draining_is_told_too(bench: Bench) -> None:
     topic = await bench.hub.topic(KEY)
     await bench.hub.drain(60)
