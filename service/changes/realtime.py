@@ -11,6 +11,7 @@ and may have lost changes in between.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any, Protocol
 
 from realtime import (
@@ -57,6 +58,7 @@ class RealtimeGeneration:
         )
         self._hearing = hearing
         self._channels: dict[FeedKey, AsyncRealtimeChannel] = {}
+        self._numbers = count(1)
         self._deadlines: dict[FeedKey, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -75,15 +77,17 @@ class RealtimeGeneration:
 
     def join(self, key: FeedKey) -> None:
         """Opens the key's channel; ``hearing.ready`` follows, or the generation ends."""
-        channel = self._client.channel(f"rowcast:{key.feed}:{key.key}")
+        # A name of its own each time: client and server know channels by it alone, so what is still said about one just
+        # left, its farewell above all, would be taken for its successor's.
+        channel = self._client.channel(f"rowcast:{key.feed}:{key.key}:{next(self._numbers)}")
         channel.on_postgres_changes(
             RealtimePostgresChangesListenEvent.Insert,
-            self._guarded(lambda payload: self._heard(key, payload["data"])),
+            self._guarded(lambda payload: self._heard(key, channel, payload["data"])),
             table="feed_changes",
             schema="public",
             filter=f"key=eq.{key.key}",
         )
-        channel.on_system(self._guarded(lambda payload: self._system(key, payload)))
+        channel.on_system(self._guarded(lambda payload: self._system(key, channel, payload)))
         self._channels[key] = channel
         loop = asyncio.get_running_loop()
         self._deadlines[key] = loop.call_later(
@@ -110,22 +114,24 @@ class RealtimeGeneration:
             logger.debug("closing a Realtime socket: %r", error)
 
     async def _subscribe(self, key: FeedKey, channel: AsyncRealtimeChannel) -> None:
-        await channel.subscribe(lambda state, error: self._state(key, state, error))
+        await channel.subscribe(lambda state, error: self._state(key, channel, state, error))
 
     async def _unsubscribe(self, channel: AsyncRealtimeChannel) -> None:
         await channel.unsubscribe()
 
-    def _state(self, key: FeedKey, state: RealtimeSubscribeStates, error: Exception | None) -> None:
-        if state is not RealtimeSubscribeStates.SUBSCRIBED and key in self._channels:
+    def _state(
+        self, key: FeedKey, channel: AsyncRealtimeChannel, state: RealtimeSubscribeStates, error: Exception | None
+    ) -> None:
+        if state is not RealtimeSubscribeStates.SUBSCRIBED and self._channels.get(key) is channel:
             self.end(f"{key.feed} {key.key}: {state.value} {error or ''}".strip())
 
-    def _system(self, key: FeedKey, payload: Any) -> None:
-        if key in self._channels and "Subscribed to PostgreSQL" in payload.message:
+    def _system(self, key: FeedKey, channel: AsyncRealtimeChannel, payload: Any) -> None:
+        if self._channels.get(key) is channel and "Subscribed to PostgreSQL" in payload.message:
             self._cancel_deadline(key)
             self._hearing.ready(key)
 
-    def _heard(self, key: FeedKey, data: Mapping[str, Any]) -> None:
-        if key in self._channels:
+    def _heard(self, key: FeedKey, channel: AsyncRealtimeChannel, data: Mapping[str, Any]) -> None:
+        if self._channels.get(key) is channel:
             # a change over 1 MiB comes with errors and without its longer values
             self._hearing.record(key, None if data.get("errors") else data.get("record"))
 

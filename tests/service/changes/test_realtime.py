@@ -94,6 +94,27 @@ async def test_a_key_that_was_left_is_silent_and_the_generation_goes_on(
     assert [heard for heard, _ in hearing.records] == [kept]
 
 
+async def test_a_key_that_is_left_and_joined_again_at_once_goes_on_and_so_do_the_others(
+    generation: RealtimeGeneration, hearing: Hearing, project: Project
+) -> None:
+    """The farewell to the first is on its way when the second is joined."""
+    key, other = FeedKey("project", project.id), FeedKey("other", project.id)
+    generation.join(other)
+    generation.join(key)
+    await hearing.until(lambda: len(hearing.readied) == 2)
+    ended = asyncio.ensure_future(generation.ended())
+    for joined in range(3, 8):
+        generation.leave(key)
+        generation.join(key)
+        again = asyncio.ensure_future(hearing.until(lambda joined=joined: len(hearing.readied) == joined))
+        await asyncio.wait({ended, again}, return_when=asyncio.FIRST_COMPLETED)
+        assert not ended.done(), ended.result()
+    project.source()
+    await hearing.until(lambda: len(hearing.records) == 2)
+    assert {heard for heard, _ in hearing.records} == {key, other}
+    ended.cancel()
+
+
 async def test_a_change_over_a_mebibyte_is_heard_without_its_row(
     generation: RealtimeGeneration, hearing: Hearing, project: Project
 ) -> None:
