@@ -12,6 +12,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -196,8 +197,17 @@ class Play:
             f"{self._written}, {self._seen.connections} connections, {self._audits} audits",
             f"ended {dict(self._seen.endings)}, refused {dict(self._seen.refusals)}",
             f"faults {dict(self._faults.dealt)}",
+            f"errors in the services' logs: {dict(self._errors())}",
             *(
                 f"{service.name}: {was} before, {is_} after"
                 for service, was, is_ in zip(self._stage.services, before, after, strict=True)
             ),
         ]
+
+    def _errors(self) -> Counter[str]:
+        """What the services logged as an error, by logger; the client of Realtime logs each outage as some."""
+        errors: Counter[str] = Counter()
+        for service in self._stage.services:
+            with service.log.open(errors="replace") as log:
+                errors.update(line.split(" ERROR ", 1)[1].split(":")[0] for line in log if " ERROR " in line)
+        return Counter({logger: count for logger, count in errors.items() if not logger.startswith("realtime.")})
