@@ -70,6 +70,7 @@ class StreamMiddleware:
     async def _answer(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> bool:
         """Has Quart answer; returns whether a stream is to follow: there is one, and the client has not gone."""
         gone = False
+        begun = False
         streams = False
 
         async def receive_noting() -> ASGIReceiveEvent:
@@ -79,13 +80,19 @@ class StreamMiddleware:
             return event
 
         async def send_but_the_end(event: ASGISendEvent) -> None:
-            nonlocal streams
+            nonlocal begun, streams
             if event["type"] == "http.response.start":
+                begun = True
                 streams = STREAM in scope and event["status"] == 200 and scope["method"] != "HEAD"
             if not (streams and event["type"] == "http.response.body"):
                 await send(event)
 
-        await self._app(scope, receive_noting, send_but_the_end)
+        try:
+            await self._app(scope, receive_noting, send_but_the_end)
+        except asyncio.CancelledError:
+            if not begun:
+                await _tell_to_come_back(send)
+            raise
         if streams:  # the server keeps the scope until the stream ends: a token and cookies, for hours
             scope["headers"] = []
             scope["query_string"] = b""
@@ -118,6 +125,14 @@ async def _send_all(chunks: AsyncGenerator[bytes, None], receive: ASGIReceiveCal
     finally:
         listening.remove_done_callback(leave)
         listening.cancel()
+
+
+async def _tell_to_come_back(send: ASGISendCallable) -> None:
+    """The server stops while the answer waits for something: hypercorn would make a 500 of it."""
+    body = b'{"error":"upstream_unavailable","message":"The service is shutting down."}'
+    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _until_disconnect(receive: ASGIReceiveCallable) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ from tests.service.conftest import Project, answers, service_environment
 from tests.service.connections import Reader, address, stopped_reader
 from tests.service.hidden import secrets_in
 from tests.service.pages import Page, opened
+from tests.service.proxy import faulty_proxy
 
 STOP_SECONDS = 5
 """The contract's: a process that was told to end has ended by then, whatever its streams do."""
@@ -87,6 +88,27 @@ async def test_a_second_signal_does_not_disturb_the_end(stack: StackFacts, proje
             await page.until("stream_end", reason="shutdown")
         assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
         assert "Traceback" not in log.read_text()
+
+
+async def test_who_still_waits_to_get_in_is_told_to_come_back(
+    stack: StackFacts, project: Project, tmp_path: Path
+) -> None:
+    """Its question to the database has no answer yet."""
+    async with faulty_proxy(stack.supabase_url) as proxy, AsyncExitStack() as stack_:
+        starting = serving(stack, tmp_path, SUPABASE_URL=proxy.url)
+        url, process, _ = await asyncio.to_thread(starting.__enter__)
+        stack_.push_async_callback(asyncio.to_thread, starting.__exit__, None, None, None)
+        proxy.flowing.clear()
+        async with httpx.AsyncClient(timeout=30) as client:
+            path = f"{url}/api/projects/{project.id}/status"
+            asking = asyncio.ensure_future(client.get(path, headers=project.headers))
+            await asyncio.sleep(0)
+            assert (await client.get(f"{url}/livez")).status_code == 200  # which came after it
+            process.terminate()
+            answer = await asking
+        assert (answer.status_code, answer.json()["error"]) == (503, "upstream_unavailable")
+        assert answer.headers["Retry-After"] == "1"
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
 
 
 async def fill(project: Project, page: Page) -> None:
