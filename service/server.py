@@ -18,6 +18,7 @@ from hypercorn.logging import Logger
 from hypercorn.typing import ResponseSummary, WWWScope
 from quart import Quart
 
+from service import http1
 from service.app import drain
 from service.errors import RowcastServiceError
 from service.logs import CONTROL, RedactingFormatter, fields
@@ -101,7 +102,7 @@ def configuration(
         raise ServerError(f"{file} is no TOML: {error}.") from None
     config.stuck_seconds = stuck_seconds
     config.redact = redactor(secrets)
-    config.alpn_protocols = ["http/1.1"]  # streams are refused over HTTP/2
+    config.alpn_protocols = ["http/1.1"]
     if bind is not None:
         config.bind = [bind]
     if config.errorlog == "-":
@@ -144,6 +145,7 @@ async def run(app: Quart, config: Config) -> None:
 
     Raises :class:`ServerError` when an address can't be bound.
     """
+    http1.install()
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unhandled)

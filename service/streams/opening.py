@@ -41,7 +41,7 @@ class Opened(Protocol):
 async def admitted(services: Services, project_id: str) -> Admission:
     """Whoever sends the present request, let into the project to listen.
 
-    Raises :class:`ApiError` 401, 404, 505 for HTTP/2, and 503 while shutting down; what :meth:`Gate.admit` raises.
+    Raises :class:`ApiError` 401, 404, and 503 while shutting down; what :meth:`Gate.admit` raises.
     """
     return await services.gate.admit(_credential(services), project_id)
 
@@ -53,9 +53,6 @@ async def admitted_to_bom(services: Services, bom_id: str) -> Admission:
 
 
 def _credential(services: Services) -> Credential:
-    # Hypercorn (0.18) keeps all that a client does not take in memory there, without bound or time limit.
-    if request.scope["http_version"] == "2":
-        raise ApiError(505, "bad_request", "Streams go over HTTP/1.1; let a proxy speak HTTP/2 with browsers.")
     credential = asked.credential(request.headers, request.args, tickets=True)
     if services.hub.draining:
         raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)

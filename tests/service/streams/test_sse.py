@@ -55,16 +55,6 @@ async def test_the_answers_headers_suit_a_stream(service: str, project: Project)
         assert headers["Access-Control-Allow-Credentials"] == "true"
 
 
-async def test_http_2_gets_answers_and_is_told_that_streams_are_not_for_it(service: str, project: Project) -> None:
-    """Where a page takes nothing, hypercorn would keep all that the page is sent, without bound."""
-    async with httpx.AsyncClient(http1=False, http2=True) as client:
-        snapshot = await client.get(f"{service}/api/projects/{project.id}/snapshot", headers=project.headers)
-        assert (snapshot.status_code, snapshot.http_version) == (200, "HTTP/2")
-        answer = await client.get(stream(service, project), headers=project.headers)
-        assert (answer.status_code, answer.json()["error"]) == (505, "bad_request")
-        assert "HTTP/1.1" in answer.json()["message"]
-
-
 async def test_deletions_and_moves_are_told(service: str, project: Project, stack: StackFacts) -> None:
     source, moved = project.source(), project.source("moved.md")
     other = project.database.execute(

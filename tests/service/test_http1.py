@@ -1,0 +1,62 @@
+"""What hypercorn speaks here, over real sockets."""
+
+import asyncio
+import socket
+from contextlib import ExitStack
+
+import httpx
+
+from tests.conftest import StackFacts
+from tests.service.conftest import Project, served_beside, service_environment
+from tests.service.connections import address, request
+from tests.service.test_metrics import samples
+
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+async def answer(url: str, sent: bytes) -> bytes:
+    """The first line of what comes back."""
+    reader, writer = await asyncio.open_connection(*address(url))
+    try:
+        writer.write(sent)
+        return await reader.readline()
+    finally:
+        writer.close()
+
+
+async def test_http_2_is_not_spoken(service: str, project: Project) -> None:
+    """Where a client takes nothing, hypercorn would keep all that it is sent, without bound."""
+    assert await answer(service, request("/livez", project.token, *UPGRADE)) == b"HTTP/1.1 200 \r\n"
+    assert (await answer(service, PREFACE)).startswith(b"HTTP/1.1 4")
+
+
+async def test_requests_behind_one_another_are_answered_in_order(service: str, project: Project) -> None:
+    reader, writer = await asyncio.open_connection(*address(service))
+    last = request("/nothing", project.token, "Connection: close")
+    writer.write(request("/livez", project.token) * 2 + last)
+    told = await reader.read()
+    writer.close()
+    assert [part[:3] for part in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"404"]
+
+
+async def test_who_leaves_a_stream_with_requests_behind_it_leaves_nothing(stack: StackFacts, project: Project) -> None:
+    behind = request(f"/api/projects/{project.id}/status", project.token) + request("/livez", project.token)
+    async with (
+        served_beside(service_environment(stack) | {"ROWCAST_KEEPALIVE_SECONDS": "0.1"}) as url,
+        httpx.AsyncClient() as client,
+    ):
+
+        async def tasks() -> float:
+            return samples((await client.get(f"{url}/metrics")).text)["rowcast_tasks"]
+
+        before = await tasks()
+        with ExitStack() as open_:
+            for _ in range(30):
+                connection = open_.enter_context(socket.create_connection(address(url)))
+                connection.sendall(behind)
+                assert await asyncio.to_thread(connection.recv, 12) == b"HTTP/1.1 200"
+            assert await tasks() > before + 30
+        async with asyncio.timeout(20):
+            while await tasks() > before + 15:
+                await asyncio.sleep(0.1)
