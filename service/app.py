@@ -6,7 +6,7 @@ import os
 from contextlib import AsyncExitStack, suppress
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from quart import Quart, Response, jsonify, request
+from quart import Quart, Response, has_request_context, jsonify, request, websocket
 from quart_cors import cors
 from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -122,13 +122,14 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
     async def told(error: ApiError, why: Exception | None = None) -> Response:
         if isinstance(error, LimitReached) and running:
             running[0].metrics.limits_reached.labels(error.limit).inc()
-        if request.blueprint == "streams":
+        this = request if has_request_context() else websocket
+        if this.blueprint == "streams":
             if running:
                 running[0].metrics.streams_refused.labels(error.code).inc()
             level = logging.INFO if error.status < 500 else logging.WARNING
-            logger.log(level, "stream refused", extra=_about(error, why))
+            logger.log(level, "stream refused", extra=_about(this.path, error, why))
         elif why is not None:
-            logger.warning("request refused", extra=_about(error, why))
+            logger.warning("request refused", extra=_about(this.path, error, why))
         response = jsonify(error=error.code, message=error.message)
         response.status_code = error.status
         if error.retry_after is not None:
@@ -160,6 +161,6 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
         return response
 
 
-def _about(error: ApiError, why: Exception | None) -> dict[str, dict[str, object]]:
+def _about(path: str, error: ApiError, why: Exception | None) -> dict[str, dict[str, object]]:
     """A refusal's fields. Nothing of the query string: it may hold a token."""
-    return fields(path=request.path[:200], reason=error.code, error=why)
+    return fields(path=path[:200], reason=error.code, error=why)

@@ -222,6 +222,7 @@ class Rights:
             self._lapse(right, lapse)
         except (DatabaseUnavailable, DatabaseRefused):
             self._count("unavailable")
+            right.due_at = min(right.due_at, self._clock())  # what asked for it, if not time, is not told again
             self._paused_until = self._clock() + PAUSE_SECONDS * (0.5 + 0.5 * self._random())
         else:
             self._count("confirmed")

@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from quart import Quart
+from quart.testing import WebsocketResponseError
 
 from service.app import create_app
 from service.errors import SettingsError
@@ -32,6 +33,18 @@ def test_what_is_not_there_is_a_json_error(service: str) -> None:
     wrong_method = httpx.post(f"{service}/livez")
     assert (wrong_method.status_code, wrong_method.json()["error"]) == (405, "bad_request")
     assert "GET" in wrong_method.headers["Allow"]
+
+
+@pytest.mark.parametrize(("origin", "status"), [("http://localhost:3000", 404), ("http://example.com", 400)])
+async def test_a_websocket_to_where_there_is_none_is_refused_and_no_failure(
+    stack: StackFacts, caplog: pytest.LogCaptureFixture, origin: str, status: int
+) -> None:
+    app = create_app(Settings.from_environment(service_environment(stack)))
+    async with app.test_client().websocket("/nothing/here", headers={"Origin": origin}) as page:
+        with pytest.raises(WebsocketResponseError) as refused:
+            await page.receive()
+    assert refused.value.response.status_code == status
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,20 @@ async def test_a_database_that_is_down_is_not_asked_for_everybody(stage: Stage, 
     assert 1 <= len(asked) <= 5 * ASKED_AT_ONCE
 
 
+async def test_a_removal_that_could_not_be_asked_about_is_when_the_database_is_back(
+    stage: Stage, database: Database
+) -> None:
+    await stage.known("a")
+    database.is_down = True
+    database.may_read.clear()
+    stage.rights.members_changed(P, {"user of a"})
+    await stage.settled()
+    assert stage.lapsed == {}
+    database.is_down = False
+    await stage.pass_(PAUSE_SECONDS)
+    assert stage.lapsed == {"a": Lapse.REVOKED}
+
+
 async def test_of_what_only_time_asks_for_a_few_questions_are_out_at_once(stage: Stage, database: Database) -> None:
     database.may_read = {str(number) for number in range(100)}
     await stage.known(*database.may_read)

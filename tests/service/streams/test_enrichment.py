@@ -306,11 +306,21 @@ async def test_a_page_that_can_not_be_is_refused(service: str, project: Project,
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
+    whole = ("2026-01-02T03:04:05+00:00", str(uuid4()), 1)
+    assert place(cursor(whole)) == whole
     at = ("2026-01-02T03:04:05.678901+00:00", str(uuid4()), 7)
     assert place(cursor(at)) == at
     for wrong in ("", "=", "ä", cursor(("now", str(uuid4()), 1)), cursor((at[0], "x", 1)), cursor((at[0], at[1], -1))):
         with pytest.raises(ApiError, match="after must be the `next` of an earlier page"):
             place(wrong)
+
+
+@pytest.mark.parametrize(
+    "at", ["2024-W01-1T00:00:00+00:00", "2024-01-01T00:00:00+23:59", "2024-13-01T00:00:00+00:00", "2024-01-01T00:00:00"]
+)
+def test_a_date_that_the_database_might_not_read_is_no_cursor(at: str) -> None:
+    with pytest.raises(ApiError, match="after must be the `next` of an earlier page"):
+        place(cursor((at, str(uuid4()), 1)))
 
 
 async def test_health_says_how_it_is_without_being_told_who_asks(service: str, project: Project) -> None:
