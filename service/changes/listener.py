@@ -382,7 +382,8 @@ class LogListener:
                 self._compare(followed[key], head)
 
     def _compare(self, follow: _Follow, head: int) -> None:
-        if follow.key not in self._follows or follow.sequencer is None:
+        # The key may have been given up during the reading, and followed anew: the old position would tell all twice.
+        if self._follows.get(follow.key) is not follow or follow.sequencer is None:
             return
         last = follow.sequencer.last
         if head < last:

@@ -338,6 +338,26 @@ async def test_unfollowing_during_a_catch_up_ends_it(bench: Bench) -> None:
     assert bench.heard.revisions == []
 
 
+async def test_a_reading_of_the_heads_says_nothing_of_a_key_that_was_followed_anew_meanwhile(bench: Bench) -> None:
+    """It compares with where the key was when it was followed before, and would tell what its new followers have."""
+    await bench.listener.follow(KEY)
+    bench.lose(101)
+    bench.log.gate = asyncio.Event()
+    reading = asyncio.ensure_future(bench.listener._compare_heads(KEY.feed))
+    await until(lambda: bench.log.calls == ["heads"] * 2)
+    bench.listener.unfollow(KEY)
+    following = asyncio.ensure_future(bench.listener.follow(KEY))
+    await until(lambda: bench.log.calls == ["heads"] * 3)
+    bench.log.gate.set()
+    await reading
+    assert await following == 101
+    await until(lambda: KEY in bench.generations.newest.joined)
+    bench.generations.newest.hearing.ready(KEY)
+    await until(lambda: bench.listener._follows[KEY].catching_up is None)
+    bench.commit(102)
+    await bench.hears(102)
+
+
 async def test_more_keys_than_a_socket_takes_open_another(bench: Bench) -> None:
     keys = [FeedKey("tiny", f"00000000-0000-4000-8000-{number:012}") for number in range(CHANNELS_PER_SOCKET + 1)]
     for key in keys:
