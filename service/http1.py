@@ -6,49 +6,36 @@
   ever for that answer to be over, with the connection's task and all that had been read.
 """
 
-from typing import Any
-
 import h11
 import hypercorn.protocol
 from hypercorn.events import Closed, Event
 from hypercorn.protocol.h11 import H11Protocol
 
 
-class _Turn:
-    """When the next request may be read; see ``H11Protocol.can_read``. Once the connection is over, none may."""
+class _Over:
+    """What is left to read, and to write to, of a connection that is over; in the place of an ``h11.Connection``."""
 
-    def __init__(self, event: Any) -> None:
-        self._event = event
-        self._is_over = False
+    they_are_waiting_for_100_continue = False
+    our_state = their_state = h11.CLOSED
 
-    async def clear(self) -> None:
-        if self._is_over:
-            raise ConnectionResetError("the client has gone")  # which ends the connection's task
-        await self._event.clear()
+    def receive_data(self, data: bytes) -> None:
+        pass
 
-    async def wait(self) -> None:
-        await self._event.wait()
+    def next_event(self) -> type[h11.NEED_DATA]:
+        return h11.NEED_DATA
 
-    async def set(self) -> None:
-        await self._event.set()
-
-    async def end(self) -> None:
-        self._is_over = True
-        await self._event.set()
+    def send(self, _: h11.Event) -> bytes:
+        return b""
 
 
 class Http1(H11Protocol):
     """What every connection speaks."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._turn = _Turn(self.can_read)
-        self.can_read = self._turn  # type: ignore[assignment] # all that is asked of it there
-
     async def handle(self, event: Event) -> None:
         await super().handle(event)
         if isinstance(event, Closed):
-            await self._turn.end()
+            self.connection = _Over()  # type: ignore[assignment] # all that is asked of it there
+            await self.can_read.set()  # who waits for the next request finds none
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn's own would change to HTTP/2; a server may ignore that it is asked to."""

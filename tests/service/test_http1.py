@@ -3,13 +3,15 @@
 import asyncio
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 
 from tests.conftest import StackFacts
-from tests.service.conftest import Project, served_beside, service_environment
+from tests.service.conftest import Project
 from tests.service.connections import address, request
 from tests.service.test_metrics import samples
+from tests.service.test_server import serving
 
 UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -40,12 +42,12 @@ async def test_requests_behind_one_another_are_answered_in_order(service: str, p
     assert [part[:3] for part in told.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"404"]
 
 
-async def test_who_leaves_a_stream_with_requests_behind_it_leaves_nothing(stack: StackFacts, project: Project) -> None:
+async def test_who_leaves_a_stream_with_requests_behind_it_leaves_nothing(
+    stack: StackFacts, project: Project, tmp_path: Path
+) -> None:
     behind = request(f"/api/projects/{project.id}/status", project.token) + request("/livez", project.token)
-    async with (
-        served_beside(service_environment(stack) | {"ROWCAST_KEEPALIVE_SECONDS": "0.1"}) as url,
-        httpx.AsyncClient() as client,
-    ):
+    with serving(stack, tmp_path, ROWCAST_KEEPALIVE_SECONDS="0.1") as (url, _, log):
+        client = httpx.AsyncClient()
 
         async def tasks() -> float:
             return samples((await client.get(f"{url}/metrics")).text)["rowcast_tasks"]
@@ -60,3 +62,5 @@ async def test_who_leaves_a_stream_with_requests_behind_it_leaves_nothing(stack:
         async with asyncio.timeout(20):
             while await tasks() > before + 15:
                 await asyncio.sleep(0.1)
+        await client.aclose()
+        assert "Traceback" not in log.read_text()
