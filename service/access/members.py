@@ -5,6 +5,7 @@ together are one query. A no is never kept. What happened to a project's members
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,10 +13,12 @@ import httpx
 
 from service.access.rest import Refused, Rest
 from service.access.tokens import Principal
-from service.errors import ApiError, DatabaseUnavailable, not_found
+from service.errors import ApiError, DatabaseUnavailable, LimitReached, not_found
 
 TRUST_SECONDS = 5.0
 TRUSTED_LIMIT = 10_000
+QUESTIONS_AT_ONCE = 32
+"""With one token: more is somebody who asks for one project after the other, at the cost of all who wait behind."""
 
 Question = tuple[str, str]
 """A token and a project's id."""
@@ -37,12 +40,14 @@ class Members:
         self._rest = rest
         self._clock = clock
         self._trusted: dict[Question, Membership] = {}  # oldest first
+        self._under_way: Counter[str] = Counter()
         self._asking: dict[Question, tuple[float, asyncio.Task[Membership]]] = {}  # since when
 
     async def require(self, principal: Principal, project_id: str, since: float = float("-inf")) -> Membership:
         """The user's right to read the project, whose id is in canonical form, by an answer no older than ``since``.
 
-        Raises :class:`ApiError` 404 when it does not exist or is not theirs, 401 when the database refuses the token;
+        Raises :class:`ApiError` 404 when it does not exist or is not theirs, 401 when the database refuses the token,
+        429 for too many questions with one token at once;
         :class:`DatabaseUnavailable` when it can't be asked, :class:`DatabaseRefused` when it refuses the service.
         """
         question = (principal.token, project_id)
@@ -109,6 +114,10 @@ class Members:
 
     async def ask(self, table: str, parameters: dict[str, str], token: str) -> object:
         """What a table shows the user whose token it is. Raises as :meth:`require`, but for the 404."""
+        if self._under_way[token] >= QUESTIONS_AT_ONCE:
+            message = "Too many questions with this token are under way."
+            raise LimitReached("questions", 429, "rate_limited", message, retry_after=1)
+        self._under_way[token] += 1
         try:
             return await self._rest.ask("GET", table, parameters, bearer=token)
         except Refused as error:
@@ -116,3 +125,7 @@ class Members:
             if error.status == httpx.codes.UNAUTHORIZED and error.code:
                 raise ApiError(401, "invalid_token", "The database does not accept the access token.") from None
             raise
+        finally:
+            self._under_way[token] -= 1
+            if not self._under_way[token]:
+                del self._under_way[token]

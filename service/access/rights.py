@@ -21,7 +21,7 @@ from typing import Final
 
 from service.access.gate import Admission
 from service.access.rest import Rest
-from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
+from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, LimitReached
 
 ASK_SECONDS = 60.0
 SOON_SECONDS = 0.5
@@ -216,14 +216,14 @@ class Rights:
     async def _answer(self, right: _Right) -> None:
         try:
             asked_at = await self._confirm(right.admission, self._clock())
+        except (DatabaseUnavailable, DatabaseRefused, LimitReached):
+            self._count("unavailable")
+            right.due_at = min(right.due_at, self._clock())  # what asked for it, if not time, is not told again
+            self._paused_until = self._clock() + PAUSE_SECONDS * (0.5 + 0.5 * self._random())
         except ApiError as error:
             lapse = Lapse.TOKEN_REFUSED if error.status == 401 else Lapse.REVOKED
             self._count(lapse.name.lower())
             self._lapse(right, lapse)
-        except (DatabaseUnavailable, DatabaseRefused):
-            self._count("unavailable")
-            right.due_at = min(right.due_at, self._clock())  # what asked for it, if not time, is not told again
-            self._paused_until = self._clock() + PAUSE_SECONDS * (0.5 + 0.5 * self._random())
         else:
             self._count("confirmed")
             right.confirmed_at = asked_at

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.access import members as module
-from service.access.members import TRUST_SECONDS, Members
+from service.access.members import QUESTIONS_AT_ONCE, TRUST_SECONDS, Members
 from service.access.rest import Rest
 from service.access.tokens import Principal
-from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
+from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, LimitReached
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, add_user
 
@@ -205,6 +205,31 @@ async def test_a_no_is_asked_again() -> None:
         await members.require(principal("t"), PROJECT)
     await members.require(principal("t"), PROJECT)
     assert len(asked) == 3
+
+
+async def test_one_token_asks_so_many_questions_at_once_and_others_are_not_held_up() -> None:
+    gate = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await gate.wait()
+        return httpx.Response(200, json=[])
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        members = Members(Rest(client, "http://rest.test", "k"), time.monotonic)
+        asking = [
+            asyncio.ensure_future(members.require(principal("t"), str(uuid4()))) for _ in range(QUESTIONS_AT_ONCE)
+        ]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            with pytest.raises(LimitReached) as raised:
+                await members.require(principal("t"), str(uuid4()))
+            assert (raised.value.status, raised.value.code, raised.value.limit) == (429, "rate_limited", "questions")
+        other = asyncio.ensure_future(members.require(principal("other"), PROJECT))
+        gate.set()
+        for question in [*asking, other, asyncio.ensure_future(members.require(principal("t"), PROJECT))]:
+            with pytest.raises(ApiError, match="No such project"):
+                await question
+        assert not members._under_way
 
 
 async def test_one_who_leaves_does_not_take_the_answer_from_the_others() -> None:
