@@ -9,7 +9,11 @@ from service.access.members import Members
 from service.access.operators import OPERATOR, is_operators
 from service.access.tickets import Tickets, refused
 from service.access.tokens import Principal
+from service.access.turns import Turns
 from service.errors import ApiError, not_found
+
+ASKED_AT_ONCE = 8
+"""Questions for one user. With few of their own under way, a flood of one's requests leaves the database to others."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Gate:
         self._boms = boms
         self._tickets = tickets
         self._admin_token = admin_token
+        self._turns = Turns(ASKED_AT_ONCE)
 
     async def identify(self, credential: Credential, *, operators: bool = False) -> Principal:
         """Whom a credential speaks for. With ``operators``, the operator's token is one; a ticket is spent.
@@ -70,7 +75,8 @@ class Gate:
             return Admission(principal, project_id, None, 0.0)
         if principal.projects is not None and project_id not in principal.projects:
             raise refused()
-        membership = await self._members.require(principal, project_id)
+        async with self._turns.of(principal.user_id):
+            membership = await self._members.require(principal, project_id)
         return Admission(principal, project_id, membership.organization_id, membership.asked_at)
 
     async def enter_bom(self, principal: Principal, bom_id: str) -> Admission:
@@ -78,12 +84,15 @@ class Gate:
 
         Raises as :meth:`enter`; a BOM that may not be seen is a 404 too.
         """
-        return replace(await self.enter(principal, await self._boms.project(principal, bom_id)), bom_id=bom_id)
+        async with self._turns.of(principal.user_id):
+            project_id = await self._boms.project(principal, bom_id)
+        return replace(await self.enter(principal, project_id), bom_id=bom_id)
 
     async def confirm(self, admission: Admission, since: float) -> float:
         """Asks for a user anew; returns as of when the answer is. Times are monotonic seconds.
 
-        No answer older than ``since`` counts. Raises as :meth:`enter`.
+        Out of turn: nobody keeps their streams by asking for other things without end. No answer older than ``since``
+        counts. Raises as :meth:`enter`.
         """
         principal, bom_id = admission.principal, admission.bom_id
         if bom_id is not None and await self._boms.project(principal, bom_id) != admission.project_id:
@@ -101,7 +110,8 @@ class Gate:
         """
         if admission.principal.is_operator:
             return
-        role = await self._members.role(admission.principal, admission.project_id)
+        async with self._turns.of(admission.principal.user_id):
+            role = await self._members.role(admission.principal, admission.project_id)
         if role not in roles:
             needed = " or ".join(sorted(roles))
             raise ApiError(403, "forbidden", f"This takes the role {needed} in the project; yours is {role or 'none'}.")

@@ -1,7 +1,9 @@
 """The whole question: a token as it comes with a request, and the project it is for."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -10,7 +12,7 @@ import pytest
 
 from devstack.accounts import access_token
 from service.access.boms import Boms
-from service.access.gate import Admission, Credential, Gate
+from service.access.gate import ASKED_AT_ONCE, Admission, Credential, Gate
 from service.access.jwks import KeySet, Verifier
 from service.access.members import Members
 from service.access.operators import OPERATOR
@@ -204,3 +206,35 @@ async def test_a_bad_token_is_refused_before_the_database_is_asked(gate_to: Make
 async def test_a_database_that_can_not_be_reached_is_unavailable(gate_to: MakeGate, project: Project) -> None:
     with pytest.raises(DatabaseUnavailable):
         await gate_to(f"http://127.0.0.1:{unused_port()}").admit(Credential(project.token), project.id)
+
+
+async def test_a_user_who_asks_without_end_keeps_nobody_else_waiting_nor_their_own_streams(
+    gate_to: MakeGate, project: Project, stack: StackFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = gate_to()
+    admitted = await gate.admit(Credential(project.token), project.id)
+    _, other = add_user(project.database, stack)
+    may_answer = asyncio.Event()
+    ask = Rest.ask
+    under_way = 0
+
+    async def held_back(self: Rest, *arguments: Any, **named: Any) -> Any:
+        nonlocal under_way
+        if arguments[2]["id"] == f"eq.{project.id}":
+            return await ask(self, *arguments, **named)
+        under_way += 1
+        await may_answer.wait()
+        return []
+
+    monkeypatch.setattr(Rest, "ask", held_back)
+    flood = [asyncio.create_task(gate.enter(admitted.principal, str(uuid4()))) for _ in range(100)]
+    async with asyncio.timeout(10):
+        while under_way < ASKED_AT_ONCE:
+            await asyncio.sleep(0)
+    assert (await refused(gate, other, project.id))[0] == 404
+    assert await gate.confirm(admitted, time.monotonic()) > admitted.asked_at
+    assert under_way == ASKED_AT_ONCE
+    may_answer.set()
+    assert [getattr(error, "status", None) for error in await asyncio.gather(*flood, return_exceptions=True)] == [
+        404
+    ] * 100
