@@ -61,7 +61,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         try:
             bom = await asyncio.to_thread(read, data)
         except NotABom as error:
-            raise bad_request(f"{file.filename}: {error}") from None
+            raise bad_request(f"{_name(file)}: {error}") from None
         arguments = {"project_id": key, "filename": _name(file), "items": bom.items(), "source": source}
         made = await with_.database.call("create_bom", arguments)
         return jsonify(bom_id=made["bom_id"], total_items=made["total_items"], columns=dict(bom.columns)), 201

@@ -46,6 +46,8 @@ FUNCTIONS = {
     "public.start_enrichment": (False, False, True),
     "public.control_enrichment": (False, False, True),
     "public.enrichment_history": (False, False, True),
+    "public.rowcast_diagnosis": (False, False, True),
+    "public.rowcast_probe": (False, False, True),
 }
 OURS = "relnamespace in ('public'::regnamespace, 'rowcast'::regnamespace)"
 
