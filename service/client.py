@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 
-AT_ONCE = 50
+AT_ONCE = 20
+"""httpcore looks at every connection when a request begins and when it ends: with 50, a thousand questions took twice
+the processor's time that they take with 8. A Supabase 50 ms away answers 400 a second on 20."""
 SECONDS = 10.0
 """How long a question may wait in line, and then again for each step of its answer."""
 
