@@ -1,16 +1,11 @@
-"""How many streams may be open at once: for a user, a project, an organization, an address, and in all.
+"""How many streams may be open at once: for a user, a project, an organization, an address, and in all."""
 
-A place is taken before a stream is answered and given back when it ends. Between the two a page may vanish, and then
-nobody would give it back: a place that is not occupied within CLAIM_SECONDS is free again by itself.
-"""
-
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from service.errors import LimitReached
 
-CLAIM_SECONDS = 30.0
 RETRY_SECONDS = 10
 
 WORDS = {
@@ -26,23 +21,23 @@ Subject = tuple[str, str]
 
 
 class Place:
-    """One stream's place. A context manager: occupied inside it, given back at its end."""
+    """One stream's place, counted from the moment it is made. A context manager: leaving it gives the place back."""
 
-    def __init__(self, limits: "Limits", subjects: Sequence[Subject]) -> None:
-        self._limits = limits
-        self.subjects = subjects
-        self.is_occupied = False
-        self.is_counted = True
+    def __init__(self, taken: Counter[Subject], subjects: Sequence[Subject]) -> None:
+        self._taken = taken
+        self._subjects = subjects
+        taken.update(subjects)
 
     def __enter__(self) -> None:
-        self.is_occupied = True
-        if not self.is_counted:  # whoever came so late was let in, and is counted again
-            self._limits.count(self, 1)
+        """Nothing to do: it is taken."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._limits.count(self, -1)
+        for subject in self._subjects:
+            self._taken[subject] -= 1
+            if not self._taken[subject]:
+                del self._taken[subject]
 
 
 class Limits:
@@ -50,36 +45,19 @@ class Limits:
 
     def __init__(self, most: Mapping[str, int]) -> None:
         self._most = most
-        self._open: Counter[Subject] = Counter()
-        self._unclaimed: deque[tuple[float, Place]] = deque()  # oldest first
+        self._taken: Counter[Subject] = Counter()
 
-    def take(self, subjects: Sequence[Subject], now: float) -> Place:
-        """A place counted for all ``subjects`` and for the process; ``now`` in monotonic seconds.
+    def take(self, subjects: Sequence[Subject]) -> Place:
+        """A place counted for all ``subjects`` and for the process. Whoever takes it sees to it that it is left.
 
         Raises :class:`LimitReached` (429, and 503 for the process) when one of them has none left.
         """
-        self._free_unclaimed(now)
-        place = Place(self, [(PROCESS, ""), *subjects])
-        for subject in place.subjects:
+        counted = [(PROCESS, ""), *subjects]
+        for subject in counted:
             most = self._most[subject[0]]
-            if most and self._open[subject] >= most:
+            if most and self._taken[subject] >= most:
                 raise _full(subject[0])
-        self.count(place, 1)
-        self._unclaimed.append((now + CLAIM_SECONDS, place))
-        return place
-
-    def count(self, place: Place, by: int) -> None:
-        place.is_counted = by > 0
-        for subject in place.subjects:
-            self._open[subject] += by
-            if not self._open[subject]:
-                del self._open[subject]
-
-    def _free_unclaimed(self, now: float) -> None:
-        while self._unclaimed and (self._unclaimed[0][0] <= now or self._unclaimed[0][1].is_occupied):
-            place = self._unclaimed.popleft()[1]
-            if not place.is_occupied:
-                self.count(place, -1)
+        return Place(self._taken, counted)
 
 
 def _full(limit: str) -> LimitReached:

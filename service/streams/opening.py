@@ -1,6 +1,5 @@
 """The way into every stream: who asks, whether they may listen, and a place among the streams that are open."""
 
-import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
@@ -85,7 +84,7 @@ def answer(services: Services, admission: Admission, stream: Opened) -> Response
     headers = {**STREAM_HEADERS, "X-Stream-Id": stream.id}
     if request.method == "HEAD":  # what it would be, without being it
         return Response(b"", headers=headers)
-    place = services.limits.take(_subjects(services, admission), time.monotonic())
+    place = services.limits.take(_subjects(services, admission))
     return asgi.event_stream(asgi.Stream(stream.chunks(), _held(services, admission, place, stream)), headers)
 
 

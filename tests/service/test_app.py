@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import httpx
+import jwt
 import pytest
 from quart import Quart
 from quart.testing import WebsocketResponseError
@@ -16,6 +17,7 @@ from service.errors import SettingsError
 from service.settings import Settings
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, served, served_beside, service_environment
+from tests.service.gateway import gateway
 from tests.service.logged import logged
 from tests.service.pages import opened
 from tests.service.proxy import FaultyProxy, Purpose, faulty_proxy
@@ -188,6 +190,35 @@ async def test_a_database_that_fails_a_request_is_logged_with_it(
         ("WARNING", "stream refused", "upstream_unavailable"), ("WARNING", "request refused", "upstream_unavailable"),
     ]  # fmt: skip
     assert all("Invalid API key" in str(found["error"]) for _, _, found in lines)
+
+
+async def test_the_legacy_keys_serve_the_services_own_connection(stack: StackFacts, project: Project) -> None:
+    """JWTs in the place of sb_secret_… and sb_publishable_…, before a gateway that knows those alone."""
+    legacy = {
+        role: jwt.encode({"iss": "supabase", "role": role, "exp": 2e9}, stack.jwt_secret, algorithm="HS256")
+        for role in ("service_role", "anon")
+    }
+    new = {legacy["service_role"]: stack.secret_key, legacy["anon"]: stack.publishable_key}
+
+    def known(headers: dict[str, str]) -> dict[str, str]:
+        api_key = next(name for name in headers if name.lower() == "apikey")
+        bearer = headers["Authorization"].removeprefix("Bearer ")
+        return headers | {api_key: new[headers[api_key]], "Authorization": f"Bearer {new.get(bearer, bearer)}"}
+
+    async with gateway(stack, known) as supabase_url:
+        keys = {"SUPABASE_SECRET_KEY": legacy["service_role"], "SUPABASE_PUBLISHABLE_KEY": legacy["anon"]}
+        environment = service_environment(stack) | keys | {"SUPABASE_URL": supabase_url}
+        async with served_beside(environment) as url, httpx.AsyncClient() as client:
+            address = f"{url}/api/projects/{project.id}"
+            issued = await client.post(f"{address}/stream-tickets", headers=project.headers)
+            async with opened(f"{address}/status", ticket=issued.json()["ticket"], snapshot="1") as page:
+                await page.until("snapshot")
+                project.proposal("T")
+                await page.until("new_proposal")
+            for key in legacy.values():
+                refused = await client.get(f"{address}/snapshot", headers={"Authorization": f"Bearer {key}"})
+                assert refused.status_code == 401
+                assert "API key, not the access token of a signed-in user" in refused.json()["message"]
 
 
 @asynccontextmanager

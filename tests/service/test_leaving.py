@@ -13,7 +13,6 @@ import pytest
 from hypercorn.asyncio import serve
 from quart import Quart
 
-from service.access.limits import PROCESS
 from service.app import create_app, drain
 from service.feeds import hub as hubs
 from service.pipeline import Pipeline
@@ -56,14 +55,10 @@ class Service:
         return names_of_tasks() - self.before
 
     async def has_no_streams(self) -> None:
-        """Returns once no viewer, topic or opening is left, and no place is taken that has ever been occupied."""
+        """Returns once no viewer, topic or opening is left, and no place is taken."""
         hub, limits = self.running.services.hub, self.running.services.limits
         await until(lambda: hub.viewers == 0 and not hub._topics and not hub._opening)
-
-        def unclaimed() -> int:
-            return sum(place.is_counted and not place.is_occupied for _, place in limits._unclaimed)
-
-        await until(lambda: limits._open[(PROCESS, "")] == unclaimed())
+        await until(lambda: not limits._taken)
         told = samples(self.running.metrics.exposition().decode())
         assert {value for name, value in told.items() if name.startswith("rowcast_streams_open{")} <= {0}
 

@@ -10,53 +10,32 @@ from urllib.parse import quote
 import httpx
 import jwt
 import pytest
-from aiohttp import ClientSession, web
 
 from tests.conftest import StackFacts
 from tests.service.access.signing import ISSUER, SigningKey
 from tests.service.adversary.bad_tokens import Forger
 from tests.service.adversary.witness import ELSEWHERE, undisturbed
 from tests.service.conftest import Project, served_beside, service_environment
+from tests.service.gateway import gateway
 
 KEYS = (SigningKey("ES256", "ec-1"), SigningKey("RS256", "rsa-1"))
 
 
-@asynccontextmanager
-async def gateway_with_keys(stack: StackFacts) -> AsyncIterator[str]:
-    """The devstack's REST as a project with a JWKS has it: it takes tokens that these keys have signed as well."""
+def translated(headers: dict[str, str], secret: str) -> dict[str, str]:
+    """A token that one of the keys has signed becomes one that the devstack takes."""
     public = {key.kid: jwt.PyJWK(key.jwk) for key in KEYS}
-
-    async def jwks(_: web.Request) -> web.Response:
-        return web.json_response({"keys": [key.jwk for key in KEYS]})
-
-    async def rest(request: web.Request) -> web.Response:
-        headers = {name: value for name, value in request.headers.items() if name not in ("Host", "Content-Length")}
-        token = headers["Authorization"].removeprefix("Bearer ")
-        kid = jwt.get_unverified_header(token).get("kid") if token.count(".") == 2 else None
-        if kid in public:
-            claims = jwt.decode(token, public[kid], algorithms=["ES256", "RS256"], audience="authenticated")
-            headers["Authorization"] = f"Bearer {jwt.encode(claims, stack.jwt_secret, algorithm='HS256')}"
-        async with session.request(
-            request.method, f"{stack.supabase_url}{request.rel_url}", headers=headers, data=await request.read()
-        ) as answer:
-            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
-
-    app = web.Application()
-    app.router.add_get("/auth/v1/.well-known/jwks.json", jwks)
-    app.router.add_route("*", "/rest/v1/{rest:.*}", rest)
-    runner = web.AppRunner(app, access_log=None)
-    async with ClientSession() as session:
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+    token = headers["Authorization"].removeprefix("Bearer ")
+    kid = jwt.get_unverified_header(token).get("kid") if token.count(".") == 2 else None
+    if kid not in public:
+        return headers
+    claims = jwt.decode(token, public[kid], algorithms=["ES256", "RS256"], audience="authenticated")
+    return headers | {"Authorization": f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"}
 
 
 @asynccontextmanager
 async def service_with_keys(stack: StackFacts) -> AsyncIterator[str]:
-    async with gateway_with_keys(stack) as url:
+    jwks = [key.jwk for key in KEYS]
+    async with gateway(stack, lambda headers: translated(headers, stack.jwt_secret), jwks) as url:
         environment = service_environment(stack) | {
             "SUPABASE_URL": url, "SUPABASE_JWT_ISSUER": ISSUER, "ROWCAST_TRUSTED_PROXIES": "127.0.0.1",
             "ROWCAST_REQUESTS_PER_MINUTE": "0",
