@@ -72,12 +72,21 @@ class StreamMiddleware:
         gone = False
         begun = False
         streams = False
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def receive_noting() -> ASGIReceiveEvent:
+            """Once there is an answer that a stream is to follow, Quart hears that the client has gone.
+
+            From 0.23 on it waits for that, which here comes with the stream's end.
+            """
             nonlocal gone
-            event = await receive()
-            gone = gone or event["type"] == "http.disconnect"
-            return event
+            receiving = asyncio.ensure_future(receive())
+            try:
+                await asyncio.wait((receiving, answered), return_when=asyncio.FIRST_COMPLETED)
+            finally:  # what has been received is noted even if Quart (0.22) has just stopped listening
+                if not receiving.cancel():
+                    gone = gone or receiving.result()["type"] == "http.disconnect"
+            return receiving.result() if receiving.done() else {"type": "http.disconnect"}
 
         async def send_but_the_end(event: ASGISendEvent) -> None:
             nonlocal begun, streams
@@ -86,6 +95,8 @@ class StreamMiddleware:
                 streams = STREAM in scope and event["status"] == 200 and scope["method"] != "HEAD"
             if not (streams and event["type"] == "http.response.body"):
                 await send(event)
+            elif not event["more_body"]:
+                answered.set_result(None)
 
         try:
             await self._app(scope, receive_noting, send_but_the_end)

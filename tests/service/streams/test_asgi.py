@@ -32,6 +32,8 @@ class Client:
 
     async def _send(self, message: Any) -> None:
         self.sent.append(message)
+        if message["type"] == "http.response.body" and not message["more_body"]:
+            self.leave()  # as servers say when all is sent
         if len(self.sent) > self.stuck_from:
             await asyncio.Event().wait()
 
