@@ -273,6 +273,6 @@ def test_however_the_clock_leaps_no_answer_is_trusted_for_longer(leaps: list[flo
             await members.require(principal("t"), PROJECT)
             if len(asked) > before:
                 answered_at = clock.now
-            assert clock.now - answered_at < TRUST_SECONDS
+            assert clock.now - answered_at <= TRUST_SECONDS
 
     asyncio.run(live())
