@@ -11,15 +11,14 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.contenders import SERVERS, Contender, NotInstalled, rowcast
-from benchmarks.load import Window, measure, median
+from benchmarks.load import Window, measure, median, watching_all
 from benchmarks.rivals.start import BARE, RIVALS, Start
 from benchmarks.run import Bench, main
 from benchmarks.stack import running_stack
 from benchmarks.table import Row, beside
-from benchmarks.viewers import Viewers, watching
+from benchmarks.viewers import Viewers
 
 RATES = (1, 10, 100)
-OPENING_SECONDS = 2
 ALONE = "hypercorn alone"
 SHARE_OF_USUAL = 0.5
 """Of sse-starlette's CPU, at most so much."""
@@ -28,15 +27,13 @@ LATE_MS = 1000
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    windows, opening, missing = _measured(bench)
-    yield _opening(bench, opening, missing)
+    windows, missing = _measured(bench)
     for rate in RATES:
         yield from _rate(bench, rate, {name: runs[rate] for name, runs in windows.items()}, missing)
 
 
-def _measured(bench: Bench) -> tuple[dict[str, dict[int, Window]], dict[str, float], dict[str, str]]:
-    """By server: medians by rate, seconds to open all streams, and why one is missing."""
-    opening: dict[str, float] = {}
+def _measured(bench: Bench) -> tuple[dict[str, dict[int, Window]], dict[str, str]]:
+    """By server: medians by rate, and why one is missing."""
     missing: dict[str, str] = {}
     with ExitStack() as stack:
         devstack = stack.enter_context(running_stack())
@@ -50,10 +47,7 @@ def _measured(bench: Bench) -> tuple[dict[str, dict[int, Window]], dict[str, flo
             except NotInstalled as reason:
                 missing[name] = f"not installed ({reason})"
                 continue
-            viewers = stack.enter_context(
-                watching(bench.program, contender.port, contender.asks, bench.viewers, expect_data=contender.says_hello)
-            )
-            opening[name] = viewers.opened()
+            viewers = stack.enter_context(watching_all(bench, contender))
             running.append((contender, viewers))
         for contender, viewers in running:  # whatever is done once, is done
             measure(contender, viewers, 10, 1)
@@ -66,15 +60,7 @@ def _measured(bench: Bench) -> tuple[dict[str, dict[int, Window]], dict[str, flo
     medians = {
         contender.name: {rate: median(taken[contender.name, rate]) for rate in RATES} for contender, _ in running
     }
-    return medians, opening, missing
-
-
-def _opening(bench: Bench, opening: dict[str, float], missing: dict[str, str]) -> Row:
-    told = {name: f"{seconds:.2f} s" for name, seconds in opening.items()} | missing
-    here, granian = told.pop("hypercorn"), told.pop("granian", "")
-    met = opening["hypercorn"] < OPENING_SECONDS
-    target = f"< {OPENING_SECONDS} s"
-    return Row(f"time to open {bench.viewers:,} streams at once", here, granian, beside(told), target, met)
+    return medians, missing
 
 
 def _rate(bench: Bench, rate: int, windows: dict[str, Window], missing: dict[str, str]) -> Iterator[Row]:

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.contenders import SERVERS, NotInstalled, rowcast
+from benchmarks.load import watching_all
 from benchmarks.rivals.start import BARE, RIVALS, Start
 from benchmarks.run import Bench, main
 from benchmarks.stack import running_stack
 from benchmarks.table import Row, beside
-from benchmarks.viewers import watching
 
 TARGET_KIB = 24
+TABS = 5
+"""Streams of each user."""
 SETTLE_SECONDS = 3
 
 
@@ -26,7 +28,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     told: dict[str, str] = {}
     with running_stack() as devstack:
         ours: dict[str, Start] = {
-            name: partial(rowcast, devstack, name, [devstack.project()], bench.idle_viewers) for name in SERVERS
+            name: partial(rowcast, devstack, name, [devstack.project()], bench.idle_viewers // TABS) for name in SERVERS
         }
         for name, start in {**ours, **BARE, **RIVALS}.items():
             try:
@@ -38,22 +40,18 @@ def rows(bench: Bench) -> Iterator[Row]:
     met = kib["hypercorn"] <= TARGET_KIB
     figure = f"memory of an idle viewer, of {bench.idle_viewers:,}"
     yield Row(figure, here, granian, beside(told), f"{TARGET_KIB} KiB", met)
-    bare, with_quart = kib["hypercorn alone"], kib["hypercorn and Quart alone"]
-    parts = {"hypercorn": bare, "Quart": with_quart - bare, "rowcast": kib["hypercorn"] - with_quart}
-    yield Row("… and where it is", beside({name: f"{part:.1f} KiB" for name, part in parts.items()}))
+    parts = {
+        name: f"{kib[f'{name} alone']:.1f} KiB the server's, {kib[name] - kib[f'{name} alone']:.1f} rowcast's"
+        for name in SERVERS
+        if name in kib
+    }
+    yield Row("… whose it is", parts["hypercorn"], parts.get("granian", ""))
 
 
 def _kib_a_viewer(bench: Bench, start: Start) -> float:
-    with (
-        start() as contender,
-        watching(bench.program, contender.port, contender.asks, 1, expect_data=contender.says_hello) as first,
-    ):
-        first.opened()  # what the first viewer brings in stays
+    with start() as contender, watching_all(bench, contender, 1):  # what the first viewer brings in stays
         before = contender.server.memory()
-        with watching(
-            bench.program, contender.port, contender.asks, bench.idle_viewers, expect_data=contender.says_hello
-        ) as viewers:
-            viewers.opened(120)
+        with watching_all(bench, contender, bench.idle_viewers):
             time.sleep(SETTLE_SECONDS)
             return (contender.server.memory() - before) / bench.idle_viewers / 1024
 

@@ -2,11 +2,29 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.contenders import Contender
-from benchmarks.viewers import Viewers, stamp
+from benchmarks.run import Bench
+from benchmarks.viewers import Viewers, stamp, watching
+
+OPENING_PAUSE = 0.008
+"""Between two streams, in s: where opening is not what is measured, no server is hurried."""
+
+
+@contextmanager
+def watching_all(
+    bench: Bench, contender: Contender, count: int | None = None, *, stopped: int = 0
+) -> Iterator[Viewers]:
+    """``count`` streams of a server, all of ``bench.viewers`` when None, opened without haste."""
+    with watching(
+        bench.program, contender.port, contender.asks, bench.viewers if count is None else count,
+        stopped=stopped, expect_data=contender.says_hello, pause=OPENING_PAUSE,
+    ) as viewers:  # fmt: skip
+        viewers.opened()
+        yield viewers
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.contenders import SERVERS, Contender, NotInstalled, rowcast
+from benchmarks.load import watching_all
 from benchmarks.rivals.start import Start, nchan, sse_starlette
 from benchmarks.run import Bench, main
 from benchmarks.stack import running_stack
 from benchmarks.table import Row, beside
-from benchmarks.viewers import stamp, watching
+from benchmarks.viewers import stamp
 
 RATE = 5
 LENGTH = 8000
@@ -50,8 +51,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     told: dict[str, str] = {}
     with running_stack() as devstack:
         starts: dict[str, Start] = {
-            name: partial(rowcast, devstack, name, [devstack.project()], bench.viewers, length=LENGTH)
-            for name in SERVERS
+            name: partial(rowcast, devstack, name, [devstack.project()], 1, length=LENGTH) for name in SERVERS
         }
         starts |= {"sse-starlette": partial(sse_starlette, LENGTH), "nchan": partial(nchan, LENGTH)}
         measured: dict[str, Figures] = {}
@@ -84,11 +84,7 @@ def _measured(bench: Bench, contender: Contender) -> Figures:
 
 def _window(bench: Bench, contender: Contender, stopped: int, *, to_the_end: bool = False) -> tuple[float, int]:
     """p99 of those that read, in ms, and the server's memory at its peak, in bytes."""
-    with watching(
-        bench.program, contender.port, contender.asks, bench.viewers,
-        stopped=stopped, expect_data=contender.says_hello,
-    ) as viewers:  # fmt: skip
-        viewers.opened()
+    with watching_all(bench, contender, stopped=stopped) as viewers:
         _publish(contender, FILL_SECONDS)
         viewers.received(round(RATE * FILL_SECONDS) * viewers.reading)
         viewers.mark()

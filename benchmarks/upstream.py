@@ -3,7 +3,8 @@
     python -m benchmarks.upstream
 
 Counted at a gateway of the benchmark's own: frames that Realtime sends and requests that the service makes, over
-changes at 20 a second; the periodic reading of the heads is told apart. CPU is that of PostgreSQL, of REST and of the
+changes at 20 a second; what is asked whether or not anything
+changes (heads, and whether each user may still read) is told apart. CPU is that of PostgreSQL, of REST and of the
 stand-in for Realtime. Beside it the naive design (rivals/naive.py): a Realtime channel for each stream, at a hundred
 viewers, because a connection carries no more channels.
 """
@@ -16,27 +17,28 @@ from dataclasses import dataclass
 
 from benchmarks.contenders import Contender, rowcast
 from benchmarks.gateway import Gateway, counting
-from benchmarks.load import measure
+from benchmarks.load import measure, watching_all
 from benchmarks.rivals.start import naive
 from benchmarks.run import Bench, main
 from benchmarks.stack import Stack, running_stack
 from benchmarks.table import Row, beside
-from benchmarks.viewers import watching
 
 RATE = 20
 NAIVE_VIEWERS = 100
+HEADS_A_MINUTE = 12
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A change's: frames, requests and bytes to the service, and µs of CPU upstream. ``server`` is µs of the service's
-    own CPU a viewer-second."""
+    """A change's: frames, requests and bytes to the service, and µs of CPU upstream. ``server_us`` is the service's own
+    CPU a viewer-second; ``standing`` are the requests a minute that no change is the reason for."""
 
     frames: float
     requests: float
     bytes: float
     upstream_us: float
     server_us: float
+    standing: float
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -64,6 +66,10 @@ def rows(bench: Bench) -> Iterator[Row]:
     yield row("bytes to the service", "{0.bytes:.0f}")
     equal = many.upstream_us < one.upstream_us * 1.25
     yield row("CPU of database, REST and Realtime", "{0.upstream_us:.0f} µs", "equal (within 25 %)", equal)
+    standing = f"{one.standing:.0f} / {many.standing:.0f}"
+    met = many.standing < 1.5 * (HEADS_A_MINUTE + bench.viewers)
+    target = f"{HEADS_A_MINUTE} for heads, 1 a user"
+    yield Row(f"upstream, a minute, {viewers}: requests for heads and access", standing, target=target, met=met)
     yield Row(
         f"{NAIVE_VIEWERS} viewers, {RATE}/s: CPU a viewer-second of the naive design", "", "",
         beside({"naive": f"{naive_many.server_us:.0f} µs"}),
@@ -75,8 +81,7 @@ def _cost(bench: Bench, devstack: Stack, gateway: Gateway, contender: Contender,
     server: list[float] = []
     counted: Counter[str] = Counter()
     changes = 0
-    with watching(bench.program, contender.port, contender.asks, viewers) as opened:
-        opened.opened()
+    with watching_all(bench, contender, viewers) as opened:
         measure(contender, opened, RATE, 1)
         gateway.counted()
         for _ in range(bench.repeat):
@@ -87,11 +92,11 @@ def _cost(bench: Bench, devstack: Stack, gateway: Gateway, contender: Contender,
             server.append(window.per_viewer_second)
             changes += taken
         counted = gateway.counted()
-    # the heads are read whether or not anything happens
-    requests = counted["requests"] - counted["feed_heads"]
+    # the heads are read, and each user's access is asked about anew, whether or not anything happens
+    standing = counted["feed_heads"] + counted["projects"]
     return Cost(
-        counted["changes"] / changes, requests / changes, counted["bytes"] / changes,
-        statistics.median(upstream), statistics.median(server),
+        counted["changes"] / changes, (counted["requests"] - standing) / changes, counted["bytes"] / changes,
+        statistics.median(upstream), statistics.median(server), standing / (changes / RATE) * 60,
     )  # fmt: skip
 
 
