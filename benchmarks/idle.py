@@ -18,8 +18,6 @@ from benchmarks.stack import running_stack
 from benchmarks.table import Row, beside
 
 TARGET_KIB = 24
-TABS = 5
-"""Streams of each user."""
 SETTLE_SECONDS = 3
 
 
@@ -27,9 +25,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     kib: dict[str, float] = {}
     told: dict[str, str] = {}
     with running_stack() as devstack:
-        ours: dict[str, Start] = {
-            name: partial(rowcast, devstack, name, [devstack.project()], bench.idle_viewers // TABS) for name in SERVERS
-        }
+        ours: dict[str, Start] = {name: partial(rowcast, devstack, name, [devstack.project()], 1) for name in SERVERS}
         for name, start in {**ours, **BARE, **RIVALS}.items():
             try:
                 kib[name] = _kib_a_viewer(bench, start)
@@ -51,7 +47,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 def _kib_a_viewer(bench: Bench, start: Start) -> float:
     with start() as contender, watching_all(bench, contender, 1):  # what the first viewer brings in stays
         before = contender.server.memory()
-        with watching_all(bench, contender, bench.idle_viewers):
+        with watching_all(bench, contender, bench.idle_viewers, pause=0.001):
             time.sleep(SETTLE_SECONDS)
             return (contender.server.memory() - before) / bench.idle_viewers / 1024
 

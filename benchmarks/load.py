@@ -16,12 +16,12 @@ OPENING_PAUSE = 0.008
 
 @contextmanager
 def watching_all(
-    bench: Bench, contender: Contender, count: int | None = None, *, stopped: int = 0
+    bench: Bench, contender: Contender, count: int | None = None, *, stopped: int = 0, pause: float = OPENING_PAUSE
 ) -> Iterator[Viewers]:
     """``count`` streams of a server, all of ``bench.viewers`` when None, opened without haste."""
     with watching(
         bench.program, contender.port, contender.asks, bench.viewers if count is None else count,
-        stopped=stopped, expect_data=contender.says_hello, pause=OPENING_PAUSE,
+        stopped=stopped, expect_data=contender.says_hello, pause=pause,
     ) as viewers:  # fmt: skip
         viewers.opened()
         yield viewers
