@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from service.tasks import share
+
 AT_ONCE = 20
 """httpcore looks at every connection when a request begins and when it ends: with 50, a thousand questions took twice
 the processor's time that they take with 8. A Supabase 50 ms away answers 400 a second on 20."""
@@ -32,6 +34,11 @@ class Client(httpx.AsyncClient):
                 await self._places.acquire()
         except TimeoutError:
             raise httpx.PoolTimeout("too many questions are waiting", request=request) from None
+        # Whoever asked may leave, the question goes on: httpcore loses connections that it is just closing when it is
+        # cancelled, and they stay open until they are collected as garbage.
+        return await asyncio.shield(share(self._ask(request, options)))
+
+    async def _ask(self, request: httpx.Request, options: dict[str, Any]) -> httpx.Response:
         try:
             return await super().send(request, **options)
         finally:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
+import psutil
 import pytest
 
 from service.client import Client
@@ -91,3 +92,31 @@ async def test_who_waits_too_long_is_told_so(database: Database) -> None:
         database.may_answer.set()
         await first
         assert (await ask(client)).status_code == 200
+
+
+async def test_who_leaves_while_old_connections_are_closed_leaves_none_open() -> None:
+    async def answer_and_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)  # so that the answers overlap, each on a connection of its own
+        writer.close()
+
+    server = await asyncio.start_server(answer_and_leave, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    def left_open() -> int:
+        mine = (one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port)
+        return sum(one.status == psutil.CONN_CLOSE_WAIT for one in mine)
+
+    async with server, Client() as client:
+        url = f"http://127.0.0.1:{port}/"
+        await asyncio.gather(*(client.get(url) for _ in range(10)))
+        while left_open() < 10:
+            await asyncio.sleep(0.01)
+        asking = asyncio.ensure_future(client.get(url))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await client.get(url)
+        assert left_open() == 0
