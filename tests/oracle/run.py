@@ -184,7 +184,7 @@ class Play:
                 self._complaints.add("leaked", f"{service.name} does not answer any more")
                 continue
             for text in is_.beyond(was):
-                self._complaints.add("leaked", f"{service.name}: {text}")
+                self._complaints.add("leaked", f"{service.name}: {text}; sockets {dict(service.connections())}")
             if missing := await places_missing(self._stage, service):
                 self._complaints.add("leaked", f"{service.name}: {missing} places for streams are taken by nobody")
         async with await self._stage.database() as database:

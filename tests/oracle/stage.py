@@ -4,12 +4,14 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGABRT, SIGKILL, Signals
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jwt
@@ -79,6 +81,17 @@ class Service:
                 else:
                     return
         raise StageError(f"{self.name} does not start; its log is {self.log}")
+
+    def connections(self) -> Counter[str]:
+        """The process's sockets: where they lead, and in what state they are."""
+        assert self._process is not None
+        purposes = {self.port: "from pages", urlsplit(self.proxy.url).port: "to Supabase"}
+        found: Counter[str] = Counter()
+        for connection in psutil.Process(self._process.pid).net_connections("tcp"):
+            ends = (connection.raddr or connection.laddr, connection.laddr)
+            purpose = next((purposes[end.port] for end in ends if end.port in purposes), "elsewhere")
+            found[f"{purpose} {connection.status}"] += 1
+        return found
 
     def send(self, signal: Signals) -> None:
         assert self._process is not None
