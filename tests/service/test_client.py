@@ -101,8 +101,14 @@ async def test_who_leaves_while_old_connections_are_closed_leaves_none_open() ->
         await writer.drain()
         await asyncio.sleep(0.01)  # so that the answers overlap, each on a connection of its own
         writer.close()
+        await writer.wait_closed()
 
-    server = await asyncio.start_server(answer_and_leave, "127.0.0.1", 0)
+    serving: set[asyncio.Task[None]] = set()
+
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(answer_and_leave(reader, writer)))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
 
     def left_open() -> int:
@@ -120,3 +126,19 @@ async def test_who_leaves_while_old_connections_are_closed_leaves_none_open() ->
         await asyncio.wait([asking])
         await client.get(url)
         assert left_open() == 0
+    await asyncio.gather(*serving)
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["answered", "never answered"])
+async def test_no_question_outlives_the_client(database: Database, answers: bool) -> None:
+    before = asyncio.all_tasks()
+    async with Client(AT_ONCE, transport=httpx.MockTransport(database.answer)) as client:
+        asking = ask(client)
+        await database.has(under_way=1)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert database.under_way == 1
+        if answers:
+            database.may_answer.set()
+    assert database.under_way == 0
+    assert asyncio.all_tasks() == before
