@@ -28,7 +28,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from service.access.boms import Boms
+from service.access.belongings import Belongings
 from service.access.gate import Gate
 from service.access.jwks import KeySet, Verifier
 from service.access.limits import Limits
@@ -79,7 +79,7 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
         tickets = Tickets(as_service, settings.secret_key, time.time)
         verifier = Verifier(jwks, settings.jwt_secret, settings.issuer, time.time)
-        gate = Gate(verifier, members, Boms(members, as_service), tickets, settings.admin_token)
+        gate = Gate(verifier, members, Belongings(members, as_service), tickets, settings.admin_token)
         rights = Rights(
             gate.confirm,
             members.forget,

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from service.access.boms import Boms
+from service.access.belongings import Belongings, Table
 from service.access.jwks import Verifier
 from service.access.members import Members
 from service.access.operators import OPERATOR, is_operators
@@ -42,11 +42,16 @@ class Gate:
     """Everything that lets a request through or answers it with an error."""
 
     def __init__(
-        self, verifier: Verifier, members: Members, boms: Boms, tickets: Tickets, admin_token: str | None = None
+        self,
+        verifier: Verifier,
+        members: Members,
+        belongings: Belongings,
+        tickets: Tickets,
+        admin_token: str | None = None,
     ) -> None:
         self._verifier = verifier
         self._members = members
-        self._boms = boms
+        self._belongings = belongings
         self._tickets = tickets
         self._admin_token = admin_token
         self._turns = Turns(ASKED_AT_ONCE)
@@ -79,14 +84,18 @@ class Gate:
             membership = await self._members.require(principal, project_id)
         return Admission(principal, project_id, membership.organization_id, membership.asked_at)
 
-    async def enter_bom(self, principal: Principal, bom_id: str) -> Admission:
-        """Lets somebody into a BOM's project, who may see the BOM: a staff BOM is for operators.
+    async def enter_by(self, principal: Principal, table: Table, row_id: str) -> Admission:
+        """Lets somebody into the project of a row that they may see: what is staff's is for operators.
 
-        Raises as :meth:`enter`; a BOM that may not be seen is a 404 too.
+        Raises as :meth:`enter`; a row that may not be seen is a 404 too.
         """
         async with self._turns.of(principal.user_id):
-            project_id = await self._boms.project(principal, bom_id)
-        return replace(await self.enter(principal, project_id), bom_id=bom_id)
+            project_id = await self._belongings.project(principal, table, row_id)
+        return await self.enter(principal, project_id)
+
+    async def enter_bom(self, principal: Principal, bom_id: str) -> Admission:
+        """As :meth:`enter_by`; that the BOM may be seen is asked again whenever the right is."""
+        return replace(await self.enter_by(principal, "boms", bom_id), bom_id=bom_id)
 
     async def confirm(self, admission: Admission, since: float) -> float:
         """Asks for a user anew; returns as of when the answer is. Times are monotonic seconds.
@@ -95,7 +104,7 @@ class Gate:
         counts. Raises as :meth:`enter`.
         """
         principal, bom_id = admission.principal, admission.bom_id
-        if bom_id is not None and await self._boms.project(principal, bom_id) != admission.project_id:
+        if bom_id is not None and await self._belongings.project(principal, "boms", bom_id) != admission.project_id:
             raise not_found("BOM")
         return (await self._members.require(principal, admission.project_id, since)).asked_at
 

@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from devstack.accounts import access_token
-from service.access.boms import Boms
+from service.access.belongings import Belongings
 from service.access.gate import ASKED_AT_ONCE, Admission, Credential, Gate
 from service.access.jwks import KeySet, Verifier
 from service.access.members import Members
@@ -37,7 +37,7 @@ async def gate_to(stack: StackFacts) -> AsyncIterator[MakeGate]:
             rest = Rest(client, url, stack.secret_key)
             members = Members(Rest(client, url, stack.publishable_key), time.monotonic)
             tickets = Tickets(rest, stack.secret_key, time.time)
-            return Gate(verifier, members, Boms(members, rest), tickets, OPERATORS)
+            return Gate(verifier, members, Belongings(members, rest), tickets, OPERATORS)
 
         yield make
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.access.boms import Boms
+from service.access.belongings import Belongings
 from service.access.gate import Admission, Gate
 from service.access.members import Members
 from service.access.rest import Rest
@@ -85,7 +85,7 @@ class Stage:
         self.counted: Counter[str] = Counter()
         rest = Rest(client, "http://rest.test", "secret")
         unused: Any = None
-        gate = Gate(unused, self.members, Boms(self.members, rest), unused)
+        gate = Gate(unused, self.members, Belongings(self.members, rest), unused)
         self.rights = Rights(gate.confirm, self.members.forget, rest, lambda: self.now, lambda: 1.0, self._count)
         self.lapsed: dict[str, Lapse] = {}  # by the stream's name
         self.holding = ExitStack()
