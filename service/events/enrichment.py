@@ -5,14 +5,14 @@ components, which are told as messages of their own before it, so that whoever h
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from service.changes.change import Change
 from service.events.endings import Ending
 from service.events.feed import Feed, Final, Rows, SnapshotQuery
-from service.events.model import Error, Message, Timestamp, WireModel
+from service.events.model import Count, Id, Message, StreamError, Timestamp, WireModel, one_of
 
 EVENTS = "enrichment_events"
 BOMS = "boms"
@@ -30,19 +30,69 @@ class SnakeMessage(SnakeModel, Message):
     model_config = ConfigDict(alias_generator=None)  # the last base's would hold
 
 
-class State(SnakeModel):
-    """A BOM's state, as rowcast.enrichment_state() in the database reckons it."""
+BomStatus = Annotated[str, one_of("idle", "connecting", "enriching", "completed", "failed", "paused", "stopped")]
+"""``connecting`` is told by no database: it is what pages call the time before they are connected."""
+ItemStatus = Annotated[str, one_of("pending", "enriching", "enriched", "failed", "not_found")]
+BomSource = Annotated[str, one_of("customer", "staff")]
+EventType = Annotated[
+    str, one_of("enrichment.started", "enrichment.progress", "enrichment.completed", "enrichment.failed")
+]
+ComponentEventType = Annotated[str, one_of("enrichment.component.completed", "enrichment.component.failed")]
 
-    status: str = "idle"
-    total_items: int = 0
-    enriched_items: int = 0
-    failed_items: int = 0
-    not_found_items: int = 0
-    pending_items: int = 0
-    percent_complete: float = 0.0
-    current_stage: str | None = None
-    current_batch: int | None = None
-    total_batches: int | None = None
+_TEXT = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+EnrichmentData = Annotated[
+    dict[str, Any],
+    WithJsonSchema({
+        "type": "object",
+        "properties": {
+            "supplier": _TEXT,
+            "price": {"description": "As the catalogue tells it."},
+            "stock": {"description": "As the catalogue tells it."},
+            "datasheet_url": {**_TEXT, "description": "From data: a link only when it is http or https."},
+            "lifecycle_status": _TEXT,
+            "category": _TEXT,
+            "description": _TEXT,
+        },
+    }),
+]  # fmt: skip
+Payload = Annotated[
+    dict[str, Any],
+    WithJsonSchema({
+        "type": "object",
+        "properties": {
+            "batch": {
+                "type": "object",
+                "description": "Of `enrichment.progress`.",
+                "properties": {
+                    "batch_number": {"type": "integer", "minimum": 0},
+                    "batch_size": {"type": "integer", "minimum": 0},
+                    "completed": {"type": "integer", "minimum": 0},
+                },
+                "required": ["batch_number", "batch_size", "completed"],
+            },
+            "error": {**_TEXT, "description": "Of `enrichment.failed`."},
+        },
+    }),
+]  # fmt: skip
+
+
+class EnrichmentState(SnakeModel):
+    """A bill of materials' state, as the database reckons it."""
+
+    status: BomStatus = "idle"
+    total_items: Count = 0
+    enriched_items: Count = 0
+    failed_items: Count = 0
+    not_found_items: Count = 0
+    pending_items: Count = 0
+    percent_complete: float = Field(
+        default=0.0,
+        description="Of `total_items`, those that have an outcome of any kind; with one decimal.",
+        json_schema_extra={"minimum": 0, "maximum": 100},
+    )
+    current_stage: str | None = Field(default=None, description="`queued`, `enriching`, `complete`.")
+    current_batch: Count | None = Field(default=None, description="How many batches are done.")
+    total_batches: Count | None = Field(default=None, description="How many there will be, as far as is known now.")
     started_at: Timestamp | None = None
     completed_at: Timestamp | None = None
     failed_at: Timestamp | None = None
@@ -53,47 +103,55 @@ class State(SnakeModel):
 class Component(SnakeModel):
     """A line item and what became of it."""
 
-    line_item_id: str
-    mpn: str | None
+    line_item_id: Id
+    mpn: str | None = Field(description="The manufacturer's part number; null where the line has none.")
     manufacturer: str | None
-    status: str
-    enrichment_data: dict[str, Any] | None
+    status: ItemStatus
+    enrichment_data: EnrichmentData | None = Field(description="What the catalogue knows of the part.")
     error_message: str | None
     updated_at: Timestamp
 
 
-class Connected(SnakeMessage):
+class EnrichmentConnected(SnakeMessage):
+    """The first message of a bill of materials' stream."""
+
     type: Literal["connected"] = "connected"
-    bom_id: str
+    bom_id: Id
     message: str = "Stream connected"
-    state: State
+    state: EnrichmentState
 
 
 class _About(SnakeMessage):
     """What every event says; ``type``, the SSE event's name, is told as ``event_type``."""
 
     type: str = Field(exclude=True)
-    event_id: str
+    event_id: str = Field(description="Tells events apart: a UUID, with `:<n>` behind it for a batch's nth component.")
     event_type: str
-    routing_key: str
-    bom_id: str
-    organization_id: str = Field(validation_alias="tenant_id")
-    project_id: str
-    user_id: str | None
-    source: str
-    workflow_id: str | None
-    workflow_run_id: str | None
-    state: State
+    routing_key: str = Field(description="`{source}.{event_type}`")
+    bom_id: Id
+    organization_id: Id = Field(validation_alias="tenant_id")
+    project_id: Id
+    user_id: Id | None = Field(description="Who started it; null where an operator did.")
+    source: BomSource
+    workflow_id: str | None = Field(description="`bom-enrichment-{bom_id}`")
+    workflow_run_id: str | None = Field(description="The id of the job.")
+    state: EnrichmentState
 
 
-class Event(_About):
-    payload: dict[str, Any]
+class EnrichmentEvent(_About):
+    """An enrichment began, got on (or was paused, resumed or stopped: see its state), or ended."""
+
+    event_type: EventType
+    payload: Payload
     created_at: Timestamp
 
 
 class ComponentEvent(_About):
+    """A line item has its outcome; told before the progress of its batch."""
+
+    event_type: ComponentEventType
     component: Component
-    payload: dict[str, Any]
+    payload: Payload = Field(description="That of the component's batch.")
     created_at: Timestamp
 
 
@@ -114,11 +172,11 @@ class EnrichmentFeed(Feed):
         if change.table == EVENTS and change.row is not None:
             return events(change.row)
         if change.table == BOMS and change.op == "D":
-            return [Error(code="not_found", message="The BOM was deleted.")]
+            return [StreamError(code="not_found", message="The BOM was deleted.")]
         return []
 
-    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> Connected:  # noqa: ARG002
-        return Connected(bom_id=key, state=_state(rows))
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> EnrichmentConnected:  # noqa: ARG002
+        return EnrichmentConnected(bom_id=key, state=_state(rows))
 
     def snapshot(self, rows: Rows) -> Mapping[str, WireModel | Sequence[WireModel]]:
         return {"state": _state(rows), "components": [Component.model_validate(row) for row in rows[COMPONENTS]]}
@@ -138,16 +196,21 @@ class EnrichmentFeed(Feed):
         return Final(events(last), Ending(last["event_type"], reconnect=False))
 
 
-def _state(rows: Rows) -> State:
+def _state(rows: Rows) -> EnrichmentState:
     """The BOM's state; that of none at all where it has been deleted."""
-    return State.model_validate(rows[BOMS][0]) if rows[BOMS] else State()
+    return EnrichmentState.model_validate(rows[BOMS][0]) if rows[BOMS] else EnrichmentState()
 
 
 def events(row: Mapping[str, Any]) -> list[Message]:
     """The messages of a row of ``enrichment_events``: each component's, numbered from 1, then its own."""
     payload = dict(row["payload"])
     components = payload.pop("components", None) or []
-    about = {**row, "type": row["event_type"], "state": State.model_validate(row["state"]), "payload": payload}
+    about = {
+        **row,
+        "type": row["event_type"],
+        "state": EnrichmentState.model_validate(row["state"]),
+        "payload": payload,
+    }
     messages: list[Message] = []
     for number, component in enumerate(components, start=1):
         outcome = "completed" if component["status"] == "enriched" else "failed"
@@ -163,4 +226,4 @@ def events(row: Mapping[str, Any]) -> list[Message]:
                 }
             )
         )
-    return [*messages, Event.model_validate(about)]
+    return [*messages, EnrichmentEvent.model_validate(about)]

@@ -1,12 +1,15 @@
 """What the messages of every feed have in common.
 
-Messages are frozen Pydantic models: their fields are the wire's, in the order of the wire.
+Messages are frozen Pydantic models: their fields are the wire's, in the order of the wire. What pages read about them
+(docs/openapi.json, docs/events.md, the client's types) is generated from these models by service/schema; their class
+names are the names there. An enumeration is told there and not enforced here: the database checks it where it is
+written, and a row that a newer database allows must still reach pages.
 """
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -25,14 +28,35 @@ def _milliseconds(value: datetime) -> str:
     return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Timestamp = Annotated[datetime, PlainValidator(moment), PlainSerializer(_milliseconds, return_type=str)]
+Timestamp = Annotated[
+    datetime,
+    PlainValidator(moment),
+    PlainSerializer(_milliseconds, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 """RFC 3339, UTC, milliseconds; from the text of a row."""
+
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
+Revision = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "exclusiveMaximum": 2**53})]
+"""A change's number in the change log, and so an id of a stream's messages: exact in JavaScript."""
+
+
+def one_of(*values: str) -> WithJsonSchema:
+    """What a text may be, as the schema tells it."""
+    return WithJsonSchema({"type": "string", "enum": list(values)})
 
 
 class WireModel(BaseModel):
     """An object on the wire: camelCase names, unknown columns of a row ignored."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        json_schema_serialization_defaults_required=True,  # a field with a default is on the wire like any other
+    )
 
 
 class Message(WireModel):
@@ -42,33 +66,44 @@ class Message(WireModel):
 
 
 class Live(Message):
+    """Realtime was lost, and events come slower from now on; or it is back. Nothing is missed either way."""
+
     type: Literal["live"] = "live"
-    live: bool
-    reason: str
+    live: bool = Field(description="Whether events come at once again.")
+    reason: str = Field(description="Why, for people and logs.")
 
 
 class Reset(Message):
+    """What was missed can't be told one by one: forget what you have, a snapshot follows at once."""
+
     type: Literal["reset"] = "reset"
-    reason: str
+    reason: str = Field(description="Why, for people and logs.")
 
 
-class Error(Message):
+class StreamError(Message):
+    """The stream can't go on; `stream_end` follows."""
+
     type: Literal["error"] = "error"
-    code: str
-    message: str
+    code: str = Field(description="What went wrong, for programs: `not_found`, `upstream_unavailable`, …")
+    message: str = Field(description="What went wrong, for people.")
 
 
 class StreamEnd(Message):
+    """The last message, always, when the server ends a stream."""
+
     type: Literal["stream_end"] = "stream_end"
-    reason: str
-    reconnect: bool
+    reason: str = Field(
+        description="`completed`, `token_expired`, `access_revoked`, `shutdown`, `too_slow`, `error`, or one of the "
+        "feed's own: `enrichment.completed`, `enrichment.failed`."
+    )
+    reconnect: bool = Field(description="Whether to come back, with the last id; if not, close the EventSource.")
 
 
 class Reauth(Message):
     """The token expires soon, and the stream with it: a page that can get a new one opens another stream in time."""
 
     type: Literal["reauth"] = "reauth"
-    expires_at: Timestamp
+    expires_at: Timestamp = Field(description="When the token expires, and the stream ends.")
 
 
 CONTROL_TYPES = frozenset({"connected", "snapshot", "live", "reset", "reauth", "error", "stream_end"})

@@ -1,13 +1,13 @@
 """The project feed: ingestion sources, jobs and proposals of one project, as its page sees them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from service.changes.change import Change
 from service.events.feed import Feed, Rows, SnapshotQuery
-from service.events.model import Message, Timestamp, WireModel, moment
+from service.events.model import Count, Id, Message, Revision, Timestamp, WireModel, moment, one_of
 
 JOBS = "jobs"
 SOURCES = "ingestion_sources"
@@ -22,68 +22,80 @@ JOB_COLUMNS = frozenset({
 })  # fmt: skip
 
 
-class Connected(Message):
+SourceStatus = Annotated[str, one_of("pending", "processing", "completed", "failed")]
+JobStatus = Annotated[str, one_of("queued", "running", "paused", "completed", "failed", "stopped", "stalled")]
+ProposalStatus = Annotated[str, one_of("proposed", "accepted", "rejected")]
+
+
+class ProjectConnected(Message):
+    """The first message of a project's stream."""
+
     type: Literal["connected"] = "connected"
     message: str = "Connected to status updates"
-    project_id: str
-    revision: int
-    resumed: bool
-    live: bool
-    exact: bool
+    project_id: Id
+    revision: Revision = Field(description="Where the stream starts: what comes is newer.")
+    resumed: bool = Field(description="Whether it goes on from the id that the page sent.")
+    live: bool = Field(description="Whether changes come at once; else they are asked for every second.")
+    exact: bool = Field(description="Whether every change is known one by one, from the change log.")
 
 
 class Source(WireModel):
     """A source as the snapshot lists it."""
 
-    source_id: str = Field(validation_alias="id")
-    status: str
+    source_id: Id = Field(validation_alias="id")
+    status: SourceStatus
     source_name: str
     updated_at: Timestamp
-    error_message: str | None
+    error_message: str | None = Field(description="Why it failed; null unless it has.")
 
 
 class Progress(WireModel):
-    """How far a job is: ``timestamp`` in ms since the epoch, ``percent`` 0 to 100, null where it can't be known."""
+    """How far a job is."""
 
-    stage: str | None
-    current: int
-    total: int | None
-    message: str | None
-    timestamp: int
-    percent: float | None
-    eta_seconds: float | None
+    stage: str | None = Field(description="What it is doing; `complete` says that it succeeded.")
+    current: Count = Field(description="How much of the stage is done.")
+    total: Count | None = Field(description="Of how much; null where it can't be known.")
+    message: str | None = Field(description="What it is doing, for people.")
+    timestamp: int = Field(description="When it said so, in milliseconds since the epoch.")
+    percent: float | None = Field(
+        description="`current` of `total`, with one decimal; null without a total.",
+        json_schema_extra={"minimum": 0, "maximum": 100},
+    )
+    eta_seconds: float | None = Field(
+        description="The worker's own estimate of what is left of the whole job, in seconds."
+    )
 
 
 class JobFields(WireModel):
-    job_id: str
-    kind: str
+    job_id: Id
+    kind: str = Field(description="What sort of work it is: `ingestion`, `bom_enrichment`, …")
     title: str
-    status: str
-    attempt: int
-    error_message: str | None
+    status: JobStatus
+    attempt: Count = Field(description="How often it has been begun.")
+    error_message: str | None = Field(description="Why it failed or was stopped; null unless it was.")
     created_at: Timestamp
     updated_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
-    cancel_requested: bool
-    source_id: str | None
-    bom_id: str | None
+    cancel_requested: bool = Field(description="Whether somebody has asked it to stop.")
+    source_id: Id | None = Field(description="The source that it works on, if any.")
+    bom_id: Id | None = Field(description="The bill of materials that it works on, if any.")
 
 
 class Job(JobFields):
-    """A job as the snapshot lists it; ``progress`` is null until it has reported any."""
+    """A job as the snapshot lists it."""
 
-    progress: Progress | None
+    progress: Progress | None = Field(description="Null until it has reported any.")
 
 
 class ProposalFields(WireModel):
-    proposal_id: str = Field(validation_alias="id")
+    proposal_id: Id = Field(validation_alias="id")
     title: str
-    confidence: float | None
+    confidence: float | None = Field(description="From 0 to 1.", json_schema_extra={"minimum": 0, "maximum": 1})
     created_at: Timestamp
-    status: str
-    job_id: str | None
-    source_id: str | None
+    status: ProposalStatus
+    job_id: Id | None = Field(description="The job that made it.")
+    source_id: Id | None = Field(description="The source that it was made of.")
 
 
 class Proposal(ProposalFields):
@@ -93,40 +105,56 @@ class Proposal(ProposalFields):
 
 
 class StatusUpdate(Source, Message):
+    """An ingestion source was inserted or updated."""
+
     type: Literal["status_update"] = "status_update"
 
 
 class SourceDeleted(Message):
+    """An ingestion source was deleted."""
+
     type: Literal["source_deleted"] = "source_deleted"
-    source_id: str
+    source_id: Id
 
 
 class ProgressUpdate(Message):
+    """A job got on."""
+
     type: Literal["progress_update"] = "progress_update"
-    job_id: str
+    job_id: Id
     progress: Progress
 
 
 class JobUpdate(JobFields, Message):
+    """A job was inserted, or one of these fields changed."""
+
     type: Literal["job_update"] = "job_update"
 
 
 class JobDeleted(Message):
+    """A job was deleted."""
+
     type: Literal["job_deleted"] = "job_deleted"
-    job_id: str
+    job_id: Id
 
 
 class NewProposal(ProposalFields, Message):
+    """A proposal was inserted."""
+
     type: Literal["new_proposal"] = "new_proposal"
 
 
 class ProposalUpdate(Proposal, Message):
+    """A proposal was updated."""
+
     type: Literal["proposal_update"] = "proposal_update"
 
 
 class ProposalDeleted(Message):
+    """A proposal was deleted."""
+
     type: Literal["proposal_deleted"] = "proposal_deleted"
-    proposal_id: str
+    proposal_id: Id
 
 
 class ProjectFeed(Feed):
@@ -139,8 +167,8 @@ class ProjectFeed(Feed):
         "proposal_update", "proposal_deleted",
     })  # fmt: skip
 
-    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> Connected:  # noqa: ARG002
-        return Connected(project_id=key, revision=revision, resumed=resumed, live=live, exact=True)
+    def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> ProjectConnected:  # noqa: ARG002
+        return ProjectConnected(project_id=key, revision=revision, resumed=resumed, live=live, exact=True)
 
     def translate(self, change: Change) -> Sequence[Message]:
         if change.replaced:

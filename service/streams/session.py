@@ -18,7 +18,7 @@ from service.backoff import delays
 from service.changes.change import FeedKey
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
-from service.events.model import Error, Message, Reauth, Reset
+from service.events.model import Message, Reauth, Reset, StreamError
 from service.events.wire import encode
 from service.feeds.batch import Written
 from service.feeds.delivery import ending_of
@@ -142,10 +142,10 @@ class Session:
     def _failure(self, error: Exception) -> bytes:
         self._error = error
         if isinstance(error, DatabaseUnavailable | DatabaseRefused):  # who asks the database says what is wrong with it
-            told = Error(code="upstream_unavailable", message="The database can't be asked.")
+            told = StreamError(code="upstream_unavailable", message="The database can't be asked.")
         else:
             logger.error("a stream failed", extra=self._fields(), exc_info=error)
-            told = Error(code="internal_error", message="The service has failed.")
+            told = StreamError(code="internal_error", message="The service has failed.")
         return self._frame(told) + self._frame(Ending.ERROR.message)
 
     def _opening(self, topic: Topic, viewer: Viewer) -> bytes:
