@@ -24,6 +24,7 @@ from service.errors import (
 from service.logs import fields
 from service.settings import Settings
 from service.streams import asked, boms, enrichment, snapshot, sse, tickets
+from service.streams import pipeline as pipelines
 from service.streams.asgi import StreamMiddleware
 
 DRAIN_SECONDS = 2.5
@@ -65,7 +66,9 @@ def create_app(settings: Settings | None = None) -> Quart:
         await stack.aclose()
 
     app.extensions["rowcast"] = running
-    app.register_blueprint(sse.blueprint(lambda: running[0].services))
+    streams = sse.blueprint(lambda: running[0].services)
+    pipelines.add_routes(streams, lambda: running[0].services)
+    app.register_blueprint(streams)
     app.register_blueprint(snapshot.blueprint(lambda: running[0].services))
     app.register_blueprint(tickets.blueprint(lambda: running[0].services))
     app.register_blueprint(enrichment.blueprint(lambda: running[0].services))

@@ -7,27 +7,17 @@ components, which are told as messages of their own before it, so that whoever h
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from service.changes.change import Change
 from service.events.endings import Ending
 from service.events.feed import Feed, Final, Rows, SnapshotQuery
-from service.events.model import Count, Id, Message, StreamError, Timestamp, WireModel, one_of
+from service.events.model import Count, Id, Message, SnakeMessage, SnakeModel, StreamError, Timestamp, WireModel, one_of
 
 EVENTS = "enrichment_events"
 BOMS = "boms"
 COMPONENTS = "bom_line_items"
 FINAL = frozenset({"enrichment.completed", "enrichment.failed"})
-
-
-class SnakeModel(WireModel):
-    """An object whose names on the wire are the database's."""
-
-    model_config = ConfigDict(alias_generator=None)
-
-
-class SnakeMessage(SnakeModel, Message):
-    model_config = ConfigDict(alias_generator=None)  # the last base's would hold
 
 
 BomStatus = Annotated[str, one_of("idle", "connecting", "enriching", "completed", "failed", "paused", "stopped")]

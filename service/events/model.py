@@ -65,6 +65,16 @@ class Message(WireModel):
     type: str
 
 
+class SnakeModel(WireModel):
+    """An object whose names on the wire are the database's."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+class SnakeMessage(SnakeModel, Message):
+    model_config = ConfigDict(alias_generator=None)  # the last base's would hold
+
+
 class Live(Message):
     """Realtime was lost, and events come slower from now on; or it is back. Nothing is missed either way."""
 

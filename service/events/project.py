@@ -8,6 +8,7 @@ from pydantic import Field
 from service.changes.change import Change
 from service.events.feed import Feed, Rows, SnapshotQuery
 from service.events.model import Count, Id, Message, Revision, Timestamp, WireModel, moment, one_of
+from service.events.pipeline import timing
 
 JOBS = "jobs"
 SOURCES = "ingestion_sources"
@@ -258,6 +259,5 @@ def _percent(current: int, total: int | None) -> float | None:
 
 def _eta_seconds(row: Mapping[str, Any]) -> float | None:
     """What the worker itself estimates in ``pipeline``: a stage's counters alone can't tell how many stages follow."""
-    timing = (row.get("pipeline") or {}).get("timing") or {}
-    remaining = timing.get("estimated_remaining_ms")
+    remaining = timing(row["pipeline"]).estimated_remaining_ms
     return None if remaining is None else round(remaining / 1000, 1)

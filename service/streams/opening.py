@@ -9,6 +9,7 @@ from quart import Response, request
 from service.access.gate import Admission, Credential
 from service.access.limits import Place
 from service.access.rights import Lapse
+from service.access.tokens import Principal
 from service.changes.change import FeedKey
 from service.errors import ApiError
 from service.events.endings import Ending
@@ -47,8 +48,15 @@ async def admitted(services: Services, project_id: str) -> Admission:
 
 async def admitted_to_bom(services: Services, bom_id: str) -> Admission:
     """As :func:`admitted`, to a BOM; operators are let in too."""
-    principal = await services.gate.identify(_credential(services), operators=True)
-    return await services.gate.enter_bom(principal, bom_id)
+    return await services.gate.enter_bom(await identified(services), bom_id)
+
+
+async def identified(services: Services) -> Principal:
+    """Whoever sends the present request, to be let into something; maybe an operator.
+
+    Raises :class:`ApiError` 401, and 503 while shutting down; what :meth:`Gate.identify` raises.
+    """
+    return await services.gate.identify(_credential(services), operators=True)
 
 
 def _credential(services: Services) -> Credential:

@@ -1,0 +1,183 @@
+"""The pipeline feed: how the stages, workers and counters of a job stand. It is told from the job's row.
+
+All is reckoned where the work is done, by whoever writes the column ``jobs.pipeline`` (the worker SDK:
+``rowcast/pipeline.py``). Here what it left out is filled in, what makes no sense is left out, and a job that has no
+such column is told from its plain progress.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic_core import ValidationError
+
+from service.events.model import SnakeMessage, SnakeModel, moment
+
+ACTIVE = frozenset({"queued", "running", "paused", "stalled"})
+COUNTERS = ("entities_total", "relations_total", "neo4j_writes", "qdrant_writes")
+"""Those that pages have always found, whatever else a worker counts."""
+
+
+class Lenient(SnakeModel):
+    """An object that a worker wrote: a field of which it makes nonsense has its default."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _or_default(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            return cls.model_fields[str(info.field_name)].get_default(call_default_factory=True)
+
+
+class Stage(Lenient):
+    """``processed`` of ``total`` (null: unknown) things; ``in_flight`` are being worked on just now."""
+
+    name: str = ""
+    status: Literal["pending", "in_progress", "completed", "error"] = "pending"
+    processed: int = 0
+    total: int | None = None
+    in_flight: int = 0
+    progress_percent: float = Field(default=0.0, ge=0, le=100)
+    duration_ms: int | None = None
+    is_complete: bool = False
+    weight: float = Field(default=1.0, gt=0, description="Its share of the whole, beside the other stages'.")
+
+
+class Worker(Lenient):
+    """One of the workers that share a job's work."""
+
+    id: str = ""
+    status: Literal["idle", "processing", "error"] = "idle"
+    current_chunk: str | int | None = None
+    progress_percent: float = Field(default=0.0, ge=0, le=100)
+
+
+class WorkerPool(Lenient):
+    active: int = 0
+    max: int = 0
+    queue_depth: int = 0
+    workers: list[Worker] = Field(default_factory=list)
+
+
+class Timing(Lenient):
+    started_at: float | None = Field(default=None, description="Seconds since the epoch.")
+    elapsed_ms: int = 0
+    estimated_remaining_ms: int | None = Field(default=None, ge=0, description="null until it can be known.")
+
+
+class LogLine(Lenient):
+    time: str = ""
+    level: str = "info"
+    message: str = ""
+
+
+class Pipeline(Lenient):
+    """``overall_progress_percent`` is the stages', weighted; it never goes back within an attempt."""
+
+    document_id: str | None = None
+    document_name: str | None = None
+    total_chunks: int = 0
+    total_images: int = 0
+    stages: dict[str, Stage] = Field(default_factory=dict)
+    worker_pool: WorkerPool = Field(default_factory=WorkerPool)
+    metrics: dict[str, float | int] = Field(default_factory=dict)
+    timing: Timing = Field(default_factory=Timing)
+    overall_progress_percent: float = Field(default=0.0, ge=0, le=100)
+    log: list[LogLine] = Field(default_factory=list, description="The newest lines, oldest first.")
+
+
+class _Told(SnakeMessage):
+    """``type`` is the SSE event's name."""
+
+    type: str = Field(exclude=True)
+
+
+class PipelineProgress(Pipeline, _Told):
+    type: Literal["pipeline_progress"] = Field(default="pipeline_progress", exclude=True)
+
+
+class Complete(_Told):
+    """The job has succeeded."""
+
+    type: Literal["complete"] = Field(default="complete", exclude=True)
+
+
+class JobError(_Told):
+    """The job has failed, was stopped, or is not there."""
+
+    type: Literal["error"] = Field(default="error", exclude=True)
+    message: str
+    job_id: str
+
+
+class JobPipelineProgress(PipelineProgress):
+    """As told on a stream of several jobs."""
+
+    job_id: str
+
+
+class JobComplete(Complete):
+    job_id: str
+
+
+def progress(row: Mapping[str, Any], *, several: bool) -> PipelineProgress:
+    """The pipeline of a row of ``jobs``, for a stream of ``several`` jobs or of this one."""
+    told = row["pipeline"] or _plain(row)
+    about = {"document_id": row["source_id"], "document_name": row["title"]}
+    metrics = dict.fromkeys(COUNTERS, 0) | _numbers(told.get("metrics"))
+    kind = JobPipelineProgress if several else PipelineProgress
+    return kind.model_validate({**about, **told, "metrics": metrics, "job_id": row["id"]})
+
+
+def ending(row: Mapping[str, Any], *, several: bool) -> Complete | JobError | None:
+    """How a job ended; None while it has not."""
+    match row["status"]:
+        case "completed":
+            return JobComplete(job_id=row["id"]) if several else Complete()
+        case "failed":
+            return JobError(message=row["error_message"] or "The job failed.", job_id=row["id"])
+        case "stopped":
+            return JobError(message=row["error_message"] or "The job was stopped.", job_id=row["id"])
+        case _:
+            return None
+
+
+def missing(job_id: str) -> JobError:
+    """What is told of a job that does not exist, any more or for whoever asks."""
+    return JobError(message=f"Job not found: {job_id}", job_id=job_id)
+
+
+def timing(pipeline: Mapping[str, Any] | None) -> Timing:
+    """What the column ``pipeline`` says of time."""
+    said = (pipeline or {}).get("timing")
+    return Timing.model_validate(said if isinstance(said, dict) else {})
+
+
+def _numbers(said: object) -> dict[str, float | int]:
+    named = said.items() if isinstance(said, dict) else ()
+    return {name: value for name, value in named if isinstance(value, int | float) and not isinstance(value, bool)}
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A pipeline of one stage, of a job that has only said how far it is."""
+    current, total = row["progress_current"], row["progress_total"]
+    succeeded = row["status"] == "completed"
+    percent = 100.0 if succeeded else round(min(current / total, 1) * 100, 1) if total else 0.0
+    started, now = row["started_at"], row["finished_at"] or row["progress_updated_at"]
+    elapsed = (moment(now) - moment(started)).total_seconds() if started and now else 0.0
+    stages = {}
+    if (name := row["progress_stage"]) is not None:
+        status = "completed" if succeeded else "error" if row["status"] == "failed" else "in_progress"
+        stages[name] = {
+            "name": name, "status": status, "processed": current, "total": total,
+            "progress_percent": percent, "is_complete": succeeded,
+        }  # fmt: skip
+    return {
+        "stages": stages,
+        "timing": {
+            "started_at": moment(started).timestamp() if started else None,
+            "elapsed_ms": max(round(elapsed * 1000), 0),
+        },
+        "overall_progress_percent": percent,
+    }
