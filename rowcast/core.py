@@ -5,6 +5,7 @@ in plain code, aio.py in async code, and neither does anything else.
 """
 
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -101,10 +102,10 @@ class BaseJob:
         state, writer = self._state, self._writer
         with writer.lock:
             self._check_running()
-            progress = state.progress
-            progress.current += n
+            pipeline = state.pipeline
+            pipeline.current.processed += n
             if message is not None:
-                progress.message = rows.message(message)
+                pipeline.message = rows.message(message)
             if not state.changed:
                 state.changed = True
                 writer.wake()
@@ -112,10 +113,9 @@ class BaseJob:
     def _progress(self, name: str | None, total: int | None, message: str | None) -> None:
         with self._writer.lock:
             self._check_running()
-            progress = self._state.progress
-            if name is not None:
-                progress.stage = name
-            progress.current, progress.total, progress.message = 0, total, message
+            pipeline = self._state.pipeline
+            pipeline.begin(name, total, self._writer.clock())
+            pipeline.message = message
             self._state.changed = True
             self._writer.wake()
 
@@ -131,6 +131,7 @@ class BaseJob:
         if self._entered:
             raise NotRunningError("a job runs once; make a new one with client.job()")
         self._entered = True
+        self._state.pipeline.start(self._writer.clock(), time.time())
         self._writer.add(self._state)
         return self._state.begun
 

@@ -26,6 +26,7 @@ from uuid import UUID
 
 from rowcast import rows
 from rowcast.errors import RequestError
+from rowcast.pipeline import Pipeline
 
 BATCH_ROWS, BATCH_BYTES = 100, 512 * 1024  # of one insert
 QUEUE_ROWS, QUEUE_BYTES = 1_000, 4 * 1024 * 1024  # past these, callers wait
@@ -101,24 +102,6 @@ class Refused:
 Outcome = Delivered | Unreachable | Refused
 
 
-@dataclass(slots=True)
-class Progress:
-    stage: str | None = None
-    current: int = 0
-    total: int | None = None
-    message: str | None = None
-
-    def columns(self) -> dict[str, object]:
-        # A total that is less than what was counted was a guess, and too low.
-        total = None if self.total is None else max(self.total, self.current)
-        return {
-            "progress_stage": self.stage,
-            "progress_current": self.current,
-            "progress_total": total,
-            "progress_message": self.message,
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class End:
     status: rows.JobStatus
@@ -143,8 +126,14 @@ class JobState:
         self.job_id = job_id
         self.claim = claim
         self.lost = False  # the claim
-        self.progress = Progress()
+        told = row.get("pipeline")  # of a claimed job: what this attempt had told before
+        self.pipeline = Pipeline(
+            name=_text(row.get("title")),
+            document_id=_text(row.get("source_id")),
+            floor=float(told.get("overall_progress_percent") or 0.0) if isinstance(told, Mapping) else 0.0,
+        )
         self.changed = False  # progress that no write carries yet
+        self._told = False  # any at all
         self.cancel_requested = False
         self.refusal: RequestError | None = None  # of a write nobody waited for; not told yet
         self.last_error: str | None = None
@@ -184,6 +173,8 @@ class JobState:
     def finish(self, status: rows.JobStatus, error_message: str | None, deadline: float) -> "Future[None]":
         """Asks for the job's end to be written, by ``deadline`` (in the clock of `take`)."""
         self._pause_until = 0.0  # somebody waits now
+        if self.claim is not None and self._told:
+            self.changed = True  # its end is a function's, which does not know how the pipeline ends
         self.end = End(status, rows.message(error_message), deadline)
         if self.closed_by is not None:
             self.end.done.set_exception(self.closed_by)
@@ -229,15 +220,16 @@ class JobState:
             return Write("heartbeat", "POST", "rpc/job_heartbeat", {}, body, "the job's heartbeat", patience)
         ripe = self._progress_due <= now if self.end is None else self.claim is not None
         if self.started and self.changed and ripe:
-            self.changed = False
+            self.changed, self._told = False, True
             self._progress_due = now + self._interval
             # A request that was given up may still arrive, after the end even: it must not turn back a job that ended.
             params = {"id": f"eq.{self.job_id}", "status": "eq.running", "select": "id"}
-            body = rows.encode(self.progress.columns())
+            end = None if self.end is None else self._outcome(self.end)[0]
+            body = rows.encode(self._progress(now, end))
             return Write("progress", "PATCH", "jobs", params, body, "the job's progress", patience)
         if self.queue:
             return self._rows(patience)
-        return self._end(self.end, patience) if self.end is not None else None
+        return self._end(self.end, now, patience) if self.end is not None else None
 
     def settle(self, write: Write, outcome: Outcome, now: float) -> None:
         """Takes what became of ``write``."""
@@ -296,18 +288,25 @@ class JobState:
         params = {"on_conflict": "id", "select": "id"}
         return Write("rows", "POST", first.table, params, body, what, patience, tuple(batch))
 
-    def _end(self, end: End, patience: float) -> Write:
-        status, error_message = end.status, end.error_message
-        if status == "completed" and self.refusal is not None:
-            status, error_message = "failed", rows.error_text(self.refusal)
+    def _progress(self, now: float, end: rows.JobStatus | None = None) -> dict[str, object]:
+        return {**self.pipeline.columns(), "pipeline": self.pipeline.as_object(now, end)}
+
+    def _outcome(self, end: End) -> tuple[rows.JobStatus, str | None]:
+        if end.status == "completed" and self.refusal is not None:
+            return "failed", rows.error_text(self.refusal)
+        return end.status, end.error_message
+
+    def _end(self, end: End, now: float, patience: float) -> Write:
+        status, error_message = self._outcome(end)
         if self.claim is not None:
             told = {"job_id": str(self.job_id), "status": status, "error_message": error_message, **self._claimed()}
             return Write("end", "POST", "rpc/end_job", {}, rows.encode(told), f"the job's end ({status})", patience)
-        progress = self.progress
+        values: dict[str, object] = {
+            "status": status, "error_message": error_message, **self._progress(now, status),
+        }  # fmt: skip
         if status == "completed":
-            total = progress.current if progress.total is None else max(progress.total, progress.current)
-            progress = Progress(rows.COMPLETE, total, total, progress.message)
-        values: dict[str, object] = {"status": status, "error_message": error_message, **progress.columns()}
+            count = values["progress_current"] if values["progress_total"] is None else values["progress_total"]
+            values |= {"progress_stage": rows.COMPLETE, "progress_current": count, "progress_total": count}
         params = {"id": f"eq.{self.job_id}", "select": "id"}
         return Write("end", "PATCH", "jobs", params, rows.encode(values), f"the job's end ({status})", patience)
 
@@ -380,3 +379,7 @@ class JobState:
                     self.end.done.set_result(None)
             case _:  # progress: an empty answer means a job that is not running any more, which the heartbeat tells
                 pass
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -30,10 +30,10 @@ SEE_ALL = frozenset({"app", "pipeline", "cli", "doctor", "server", "health"})
 """The modules of service/ that put all together; nothing but each other imports them."""
 
 PURE = frozenset({
-    "boms", "service.access.limits", "service.access.operators", "service.access.tokens", "service.changes.change",
-    "service.changes.sequence", "service.errors", "service.events", "service.feeds.batch", "service.feeds.cursor",
-    "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring", "service.proxies", "service.redaction",
-    "service.streams.frames",
+    "boms", "rowcast.pipeline", "service.access.limits", "service.access.operators", "service.access.tokens",
+    "service.changes.change", "service.changes.sequence", "service.errors", "service.events", "service.feeds.batch",
+    "service.feeds.cursor", "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring", "service.proxies",
+    "service.redaction", "service.streams.frames",
 })  # fmt: skip
 """Modules, and a folder of them, without clock, randomness, network or event loop: those come in as arguments."""
 IMPURE = frozenset({

@@ -22,9 +22,10 @@ async def test_a_job_tracks_plain_and_async_iterables(server, connect):
 
     async with connect() as client, a_job(client) as job:
         assert [item async for item in job.track([1, 2, 3], stage="plain")] == [1, 2, 3]
-        assert job._state.progress.total == 3
+        assert job._state.pipeline.columns()["progress_total"] == 3
         assert [item async for item in job.track(documents(), stage="async")] == ["a", "b"]
-        assert (job._state.progress.current, job._state.progress.total) == (2, None)
+        columns = job._state.pipeline.columns()
+        assert (columns["progress_current"], columns["progress_total"]) == (2, None)
         node = await job.propose("a", confidence=0.8, body="text")
         await job.flush()
         assert server.row("proposed_nodes", node)["confidence"] == 0.8

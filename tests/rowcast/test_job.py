@@ -66,15 +66,15 @@ def test_an_item_counts_when_its_loop_body_is_done(server, connect):
             for item in job.track([1, 2, 3], stage="parsing"):
                 if item == 2:
                     raise LookupError
-        assert job._state.progress.current == 1
+        assert job._state.pipeline.columns()["progress_current"] == 1
 
 
 def test_a_generator_s_total_is_unknown_unless_told(server, connect):
     with connect() as client, a_job(client) as job:
         assert list(job.track((n for n in range(2)), stage="parsing"))
-        assert job._state.progress.total is None
+        assert job._state.pipeline.columns()["progress_total"] is None
         assert list(job.track((n for n in range(2)), stage="parsing", total=2))
-        assert job._state.progress.total == 2
+        assert job._state.pipeline.columns()["progress_total"] == 2
 
 
 def test_an_unknown_project_is_refused_on_entering(server, connect):

@@ -74,6 +74,8 @@ async def test_a_job_s_life_as_the_change_log_tells_it(connect, project, row, ch
     assert (last["status"], last["progress_stage"], last["progress_current"], last["progress_total"]) == (
         "completed", "complete", 3, 3,
     )  # fmt: skip
+    assert last["pipeline"]["stages"]["parsing"]["processed"] == 3
+    assert last["pipeline"]["overall_progress_percent"] == 100
     assert all(image["status"] == "running" for image in images[:-1])
 
 

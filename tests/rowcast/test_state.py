@@ -26,7 +26,7 @@ def started_state(**options):
 
 
 def advance(job, n=1):
-    job.progress.current += n
+    job.pipeline.current.processed += n
     job.changed = True
 
 
@@ -69,6 +69,26 @@ def test_progress_that_comes_while_a_write_is_under_way_is_written_later():
     advance(job)
     job.settle(write, Delivered([{}]), 0.1)
     assert json.loads(deliver(job, 0.5).body)["progress_current"] == 2
+
+
+def test_the_pipeline_rides_on_the_progress_write():
+    job = started_state()
+    job.pipeline.begin("parsing", 4, 0)
+    advance(job)
+    told = json.loads(deliver(job, 2).body)["pipeline"]
+    assert told["stages"]["parsing"]["progress_percent"] == 25
+    assert told["timing"]["elapsed_ms"] == 2000
+
+
+def test_a_claimed_job_s_last_progress_says_how_it_ends_and_comes_before_the_end():
+    job = make_state(claim=uuid4())
+    job.settle(job.take(0), Delivered({"status": "running", "cancel_requested": False}), 0)
+    advance(job)
+    deliver(job, 0)
+    job.finish("completed", None, 30)
+    writes = [deliver(job, 1) for _ in range(2)]
+    assert [write.kind for write in writes] == ["progress", "end"]
+    assert json.loads(writes[0].body)["pipeline"]["overall_progress_percent"] == 100
 
 
 def test_progress_can_not_turn_back_a_job_that_ended():
@@ -261,14 +281,17 @@ def test_a_refused_job_is_over():
 
 def test_success_is_one_write_with_current_equal_to_total():
     job = started_state()
-    job.progress.stage, job.progress.total = "parsing", 10
+    job.pipeline.begin("parsing", 10, 0)
     advance(job, 7)
     done = job.finish("completed", None, 30)
     write = deliver(job, 0)
-    assert json.loads(write.body) == {
+    body = json.loads(write.body)
+    told = body.pop("pipeline")
+    assert body == {
         "status": "completed", "error_message": None, "progress_stage": "complete", "progress_current": 10,
         "progress_total": 10, "progress_message": None,
     }  # fmt: skip
+    assert (told["overall_progress_percent"], told["stages"]["parsing"]["status"]) == (100, "completed")
     assert done.done()
     assert job.closed
 
@@ -276,7 +299,7 @@ def test_success_is_one_write_with_current_equal_to_total():
 @pytest.mark.parametrize(("current", "total"), [(5, 5), (0, 0)])
 def test_success_without_a_known_total_takes_what_was_counted(current, total):
     job = started_state()
-    job.progress.current = current
+    job.pipeline.current.processed = current
     job.finish("completed", None, 30)
     body = json.loads(deliver(job, 0).body)
     assert (body["progress_current"], body["progress_total"]) == (total, total)
@@ -284,7 +307,7 @@ def test_success_without_a_known_total_takes_what_was_counted(current, total):
 
 def test_failure_keeps_the_last_progress_in_the_same_write():
     job = started_state()
-    job.progress.stage, job.progress.total = "parsing", 10
+    job.pipeline.begin("parsing", 10, 0)
     advance(job, 7)
     job.finish("failed", "ValueError: page 8", 30)
     body = json.loads(deliver(job, 0).body)
@@ -339,7 +362,7 @@ def test_what_is_unwritten_is_named():
 
 def test_a_total_that_was_too_low_grows_with_the_count():
     job = started_state()
-    job.progress.total = 3
+    job.pipeline.current.total = 3
     advance(job, 5)
     body = json.loads(deliver(job, 0).body)
     assert (body["progress_current"], body["progress_total"]) == (5, 5)

@@ -136,7 +136,7 @@ def test_a_signal_handler_may_report_in_the_middle_of_a_report(server, connect):
     with connect() as client, a_job(client) as job:
         with job._writer.lock:  # where a signal may find the thread
             job.advance()
-        assert job._state.progress.current == 1
+        assert job._state.pipeline.columns()["progress_current"] == 1
 
 
 def test_jobs_of_one_client_take_turns_and_one_job_s_trouble_is_its_own(server, connect):
