@@ -28,6 +28,7 @@ TABLES = {
     "public.feed_changes": ("", "", READ),
     "rowcast.feeds": ("", "", ""),
     "rowcast.claims": ("", "", ""),
+    "rowcast.job_transitions": ("", "", ""),
     "rowcast.tracked": ("", "", ""),
     "rowcast.revision_seq": ("", "", ""),
 }
@@ -46,6 +47,10 @@ FUNCTIONS = {
     "public.start_enrichment": (False, False, True),
     "public.control_enrichment": (False, False, True),
     "public.enrichment_history": (False, False, True),
+    "public.stall_jobs": (False, False, True),
+    "public.cancel_job": (False, False, True),
+    "public.retry_job": (False, False, True),
+    "public.decide_proposal": (False, False, True),
     "public.rowcast_diagnosis": (False, False, True),
     "public.rowcast_probe": (False, False, True),
 }
@@ -83,7 +88,14 @@ def test_only_a_jobs_payload_is_kept_from_members(sandbox: Connection) -> None:
         table for table, _, _, _, _ in columns if all(t != table or not readable for t, _, readable, _, _ in columns)
     }
     assert {pair for pair in hidden if pair[0] not in whole} == {("jobs", "payload")}
-    assert whole == {"enrichment_config", "stream_tickets", "feed_changes", "rowcast.feeds", "rowcast.claims"}
+    assert whole == {
+        "enrichment_config",
+        "stream_tickets",
+        "feed_changes",
+        "rowcast.feeds",
+        "rowcast.claims",
+        "rowcast.job_transitions",
+    }
     assert not any(writable or anonymous for _, _, _, writable, anonymous in columns)
 
 

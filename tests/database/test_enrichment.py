@@ -218,9 +218,9 @@ def test_a_bom_whose_job_loses_every_worker_fails_with_it(upload: Callable[..., 
         bom.db.execute("update jobs set lease_until = now() - interval '1 s'")
     assert bom.claim() is None
     assert bom.events[-1] == ("failed", "failed", 0.0)
-    assert bom.history()[-1]["payload"] == {"error": "Its worker was lost 3 times."}
+    assert bom.history()[-1]["payload"] == {"error": "Its worker was lost, at attempt 3 of 3."}
     state = bom.state
-    assert (state["status"], state["error_message"]) == ("failed", "Its worker was lost 3 times.")
+    assert (state["status"], state["error_message"]) == ("failed", "Its worker was lost, at attempt 3 of 3.")
     assert state["failed_at"] is not None
 
 
@@ -323,7 +323,8 @@ def test_a_retry_by_anyone_begins_a_run(upload: Callable[..., Bom], ended: str) 
 def test_a_run_under_way_is_not_started_again(upload: Callable[..., Bom], under_way: str) -> None:
     bom = upload(known=1)
     run = bom.start()["run_id"]
-    bom.db.execute("update jobs set status = %s", [under_way])
+    for status in ("running", under_way):
+        bom.db.execute("update jobs set status = %s", [status])
     events = bom.events
     status = "paused" if under_way == "paused" else "enriching"
     assert bom.start() == {"started": False, "run_id": run, "status": status}

@@ -121,20 +121,21 @@ def test_a_jobs_times_are_the_databases(db: Connection, project: UUID) -> None:
     assert one(db, "select updated_at < heartbeat_at from jobs") is True
     db.execute("update jobs set progress_message = 'now', progress_updated_at = '2100-01-01Z'")
     assert one(db, "select progress_updated_at = '2100-01-01Z' from jobs") is True, "a writer may tell it itself"
-    db.execute("update jobs set progress_stage = 'complete', status = 'completed'")
-    assert times(db) == (True, True, False, True)
-    finished = one(db, "select finished_at from jobs")
-    db.execute("update jobs set title = 'K'")
-    assert one(db, "select finished_at from jobs") == finished
-    db.execute("update jobs set status = 'queued'")
-    assert one(db, "select finished_at from jobs") is None
-    db.execute("update jobs set status = 'running'")
-    assert one(db, "select started_at from jobs") == started, "when it first ran"
+    db.execute("update jobs set progress_current = 2")
     for status in ("failed", "stopped"):
         db.execute("update jobs set status = %s", [status])
         assert times(db)[3]
+        finished = one(db, "select finished_at from jobs")
+        db.execute("update jobs set title = %s", [status])
+        assert one(db, "select finished_at from jobs") == finished
+        db.execute("update jobs set status = 'queued'")
+        assert one(db, "select finished_at from jobs") is None
+        db.execute("update jobs set status = 'running'")
+        assert one(db, "select started_at from jobs") == started, "when it first ran"
     db.execute("update jobs set status = 'stalled'")
     assert one(db, "select finished_at from jobs") is None
+    db.execute("update jobs set progress_stage = 'complete', status = 'completed'")
+    assert times(db) == (True, True, False, True)
 
 
 @pytest.mark.parametrize(

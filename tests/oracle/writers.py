@@ -36,11 +36,14 @@ DEEDS: dict[str, tuple[float, str]] = {
         update jobs set progress_current = progress_current + 1, progress_stage = 'reading', progress_message = %(s)s
         where id in ({SOME.format("jobs")})"""),
     "status of a job": (10, f"""
-        update jobs set status = (array['queued', 'running', 'paused', 'failed', 'stalled'])[1 + floor(random() * 5)],
-          error_message = %(s)s, attempt = attempt + 1 where id in ({SOME.format("jobs")})"""),
+        update jobs set error_message = %(s)s, attempt = attempt + 1, status = coalesce((
+            select to_status from rowcast.job_transitions
+            where from_status = jobs.status and to_status <> 'completed' order by random() limit 1), status)
+        where id in ({SOME.format("jobs")})"""),
     "complete a job": (3, f"""
         update jobs set status = 'completed', progress_stage = 'complete',
-          progress_current = coalesce(progress_total, 1) where id in ({SOME.format("jobs")})"""),
+          progress_current = coalesce(progress_total, 1)
+        where status not in ('failed', 'stopped') and id in ({SOME.format("jobs")})"""),
     "ask a job to stop": (2, f"update jobs set cancel_requested_at = now() where id in ({SOME.format('jobs')})"),
     "heartbeat": (4, f"update jobs set heartbeat_at = now(), lease_until = now() where id in ({SOME.format('jobs')})"),
     "status of a source": (8, f"""
