@@ -75,9 +75,11 @@ async def serving(stack: StackFacts, **variables: str) -> AsyncIterator[Service]
     app = create_app(Settings.from_environment({**service_environment(stack), **here, **variables}))
     url = f"http://127.0.0.1:{unused_port()}"
     stop = asyncio.Event()
+    server_configuration = configuration(None, url.removeprefix("http://"), 30)
+    server_configuration.keep_alive_timeout = 1.0  # for so long hypercorn keeps the tasks of a connection that has gone
 
     async def run() -> None:
-        await serve(app, configuration(None, url.removeprefix("http://"), 30), shutdown_trigger=stop.wait)
+        await serve(app, server_configuration, shutdown_trigger=stop.wait)
 
     server = asyncio.create_task(run())
     try:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from itertools import repeat
 
 import pytest
 
@@ -372,7 +373,10 @@ LISTENER = "service.changes.listener"
 KEY_FIELDS = {"feed": KEY.feed, "key": KEY.key}
 
 
-async def test_an_outage_of_realtime_is_told_where_it_changes(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_of_realtime_is_told_where_it_changes(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.changes.listener.delays", lambda _: repeat(0.0))  # else they add up to a minute
     caplog.set_level(logging.INFO)
     await bench.followed()
     bench.generations.refusals = [ConnectionRefusedError("down")] * 4 + [TimeoutError("slow")] * 3
