@@ -126,6 +126,8 @@ class JobState:
         self.job_id = job_id
         self.claim = claim
         self.lost = False  # the claim
+        # Of this attempt alone: a job that is tried again is somebody else's.
+        self._row = {"id": f"eq.{job_id}", "attempt": f"eq.{row.get('attempt', 1)}", "select": "id"}
         told = row.get("pipeline")  # of a claimed job: what this attempt had told before
         self.pipeline = Pipeline(
             name=_text(row.get("title")),
@@ -223,7 +225,7 @@ class JobState:
             self.changed, self._told = False, True
             self._progress_due = now + self._interval
             # A request that was given up may still arrive, after the end even: it must not turn back a job that ended.
-            params = {"id": f"eq.{self.job_id}", "status": "eq.running", "select": "id"}
+            params = {**self._row, "status": "in.(running,stalled)"}
             end = None if self.end is None else self._outcome(self.end)[0]
             body = rows.encode(self._progress(now, end))
             return Write("progress", "PATCH", "jobs", params, body, "the job's progress", patience)
@@ -307,8 +309,7 @@ class JobState:
         if status == "completed":
             count = values["progress_current"] if values["progress_total"] is None else values["progress_total"]
             values |= {"progress_stage": rows.COMPLETE, "progress_current": count, "progress_total": count}
-        params = {"id": f"eq.{self.job_id}", "select": "id"}
-        return Write("end", "PATCH", "jobs", params, rows.encode(values), f"the job's end ({status})", patience)
+        return Write("end", "PATCH", "jobs", self._row, rows.encode(values), f"the job's end ({status})", patience)
 
     def _claimed(self) -> dict[str, str]:
         return {} if self.claim is None else {"claim": str(self.claim)}
@@ -352,7 +353,7 @@ class JobState:
                 self.refusal = self.refusal or error
 
     def _delivered(self, write: Write, answer: object, now: float) -> None:
-        gone = RequestError(f"{write.what} could not be written: its row is gone", status=0)
+        gone = RequestError(f"{write.what} could not be written: its row is gone, or another attempt's", status=0)
         match write.kind:
             case "heartbeat":
                 self._heartbeat_due = now + self._lease / 3

@@ -18,9 +18,10 @@ from rowcast.state import Delivered, Outcome, Refused, Unreachable, Write
 LONGEST_RETRY_AFTER = 60.0  # seconds; a server that says more is asked again sooner, or leases would run out
 TRY_AGAIN = frozenset({408, 425, 429})
 # Supabase Lite answers a violated constraint with 500, PostgREST with 400; neither gets better by repeating.
-# Both answer 500 when job_heartbeat finds no such job.
+# Both answer 500 when job_heartbeat finds no such job; Lite also where a job's status can't change like that.
 HOPELESS = re.compile(
     r"\bviolates\b.*\bconstraint\b|\binvalid input syntax\b|\bout of range\b|\bvalue too long\b|\bthere is no job\b"
+    r"|\bjob can't become\b"
 )
 
 

@@ -107,10 +107,14 @@ class FaultyRest:
             rows.update((row["id"], row) for row in new)
             return [{"id": row["id"]} for row in new]
         row = rows.get(query["id"].removeprefix("eq."))
-        if row is None or ("status" in query and row.get("status") != query["status"].removeprefix("eq.")):
+        if row is None or ("status" in query and row.get("status") not in _among(query["status"])):
             return []
         row.update(body)
         return [{"id": row["id"]}]
+
+
+def _among(condition: str) -> list[str]:
+    return condition.removeprefix("in.(").removesuffix(")").split(",")
 
 
 class _ignored:  # noqa: N801 - reads like contextlib.suppress, which hides which error is meant

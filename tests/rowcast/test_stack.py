@@ -329,3 +329,35 @@ async def test_postgresql_stopped_and_started_again_loses_nothing(scratch):
     finally:
         await rest.stop()
         postgres.stop("immediate")
+
+
+def test_a_worker_that_was_only_slow_goes_on_with_a_job_that_stalled(connect, project, row, database_connection):
+    with connect(interval=0) as client, client.job(project, kind="test", title="Slow") as job:
+        stalled = "update jobs set status = 'stalled' where id = %s"
+        database_connection.execute(stalled, [job.id])
+        for _ in job.track(range(3), stage="again"):
+            pass
+    assert (row(job.id)["status"], row(job.id)["attempt"]) == ("completed", 1)
+
+
+def test_a_job_that_was_queued_for_another_attempt_is_not_its_makers_to_end(connect, project, row, database_connection):
+    def work():
+        with connect() as client, client.job(project, kind="test", title="Retried") as job:
+            jobs.append(job.id)
+            with database_connection.transaction():  # or its heartbeat comes between the two
+                database_connection.execute("update jobs set status = 'stalled' where id = %s", [job.id])
+                database_connection.execute("select retry_job(%s)", [job.id])
+
+    jobs: list[UUID] = []
+    with pytest.raises(rowcast.RequestError, match="or another attempt's"):
+        work()
+    assert row(jobs[0])["status"] == "queued"
+
+
+def test_a_status_that_can_not_follow_is_refused_at_once(connect, project, row, database_connection):
+    def work():
+        with connect() as client, client.job(project, kind="test", title="Stopped") as job:
+            database_connection.execute("update jobs set status = 'stopped' where id = %s", [job.id])
+
+    with pytest.raises(rowcast.RequestError, match="a stopped job can't become completed"):
+        work()

@@ -94,7 +94,18 @@ def test_a_claimed_job_s_last_progress_says_how_it_ends_and_comes_before_the_end
 def test_progress_can_not_turn_back_a_job_that_ended():
     job = started_state()
     advance(job)
-    assert job.take(0).params["status"] == "eq.running"
+    assert job.take(0).params["status"] == "in.(running,stalled)"
+
+
+def test_what_a_job_writes_counts_for_its_own_attempt_alone():
+    job = started_state()
+    advance(job)
+    assert job.take(0).params["attempt"] == "eq.1"
+    row = {"id": str(uuid4()), "attempt": 3}
+    job = JobState(uuid4(), row, interval=0.5, lease=60, chance=lambda: 0.5, claim=uuid4())
+    job.settle(job.take(0), Delivered({"status": "running", "cancel_requested": False}), 0)
+    advance(job)
+    assert job.take(0).params["attempt"] == "eq.3"
 
 
 def test_a_heartbeat_every_third_of_the_lease_though_nothing_advances():

@@ -52,6 +52,7 @@ def test_a_missing_table_asks_for_the_migrations():
     [
         'PostgresError: new row for relation "jobs" violates check constraint "jobs_priority_check"',
         "PostgresError: there is no job b1c7c8ab-5c0a-4a1e-9d3e-000000000001",
+        "PostgresError: status: a stopped job can't become completed",
     ],
 )
 def test_some_answers_of_500_are_refusals_all_the_same(told):
