@@ -50,7 +50,7 @@ from service.settings import Settings
 from service.streams.membership import MembershipWatch
 from service.streams.services import Services
 from service.tasks import spawn
-from supabase import AsyncClientOptions, acreate_client
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ProjectFeed(), EnrichmentFeed())}
 
@@ -68,11 +68,10 @@ class Pipeline:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Pipeline]:
     """The pipeline, connected and following nothing yet."""
-    async with Client() as http:
-        supabase = await acreate_client(
-            settings.supabase_url, settings.secret_key, AsyncClientOptions(httpx_client=http)
-        )
-        log = ChangeLog(supabase)
+    async with Client() as own, Client() as http:
+        # What people ask for waits in a line of its own: however much it is, the listener's questions do not wait.
+        log = ChangeLog(await _supabase(settings, own))
+        asked = log.through(await _supabase(settings, http))
         metrics = Metrics()
         as_service = Rest(http, settings.supabase_url, settings.secret_key)
         members = Members(Rest(http, settings.supabase_url, settings.publishable_key), time.monotonic)
@@ -88,7 +87,7 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
             random.random,
             lambda outcome: metrics.rights_asked.labels(outcome).inc(),
         )
-        hub = Hub(log, FEEDS, settings.linger_seconds, settings.outbox_bytes, metrics)
+        hub = Hub(asked, FEEDS, settings.linger_seconds, settings.outbox_bytes, metrics)
         listener = LogListener(
             log,
             MembershipWatch(rights, hub),
@@ -101,7 +100,7 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
         _read_when_asked(metrics, log, listener)
         services = Services(
             hub,
-            log,
+            asked,
             gate,
             rights,
             Limits(settings.stream_limits),
@@ -123,6 +122,10 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
             await rights.close()
             await listener.stop()
             await hub.close()
+
+
+async def _supabase(settings: Settings, client: Client) -> AsyncClient:
+    return await acreate_client(settings.supabase_url, settings.secret_key, AsyncClientOptions(httpx_client=client))
 
 
 def _read_when_asked(metrics: Metrics, log: ChangeLog, listener: LogListener) -> None:

@@ -44,18 +44,54 @@ class Snapshot:
     rows: dict[str, list[dict[str, Any]]]
 
 
+class Standing:
+    """How the database stands to whoever asks. That it changes is logged here, once, whoever asked."""
+
+    def __init__(self) -> None:
+        self.available = True
+        self._refused: set[str] = set()  # functions that it refused when they were last called
+
+    def does_not_answer(self, error: DatabaseUnavailable) -> None:
+        if self.available:
+            self.available = False
+            logger.warning("the database does not answer", extra=fields(error=error))
+
+    def _answers(self) -> None:
+        if not self.available:
+            self.available = True
+            logger.info("the database answers again")
+
+    def refuses(self, function: str, error: DatabaseRefused) -> None:
+        self._answers()
+        if function not in self._refused:
+            self._refused.add(function)
+            logger.error("the database refuses a function", extra=fields(function=function, error=error))
+
+    def accepts(self, function: str) -> None:
+        self._answers()
+        if function in self._refused:
+            self._refused.remove(function)
+            logger.info("the database accepts a function again", extra=fields(function=function))
+
+
 class ChangeLog:
     """The change log behind a Supabase REST interface, asked with the service key.
 
-    Every method raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`. That either begins or ends to be so is
-    logged here, once, whoever asked.
+    Every method raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
     """
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, standing: Standing | None = None) -> None:
         self._client = client
-        self.available = True
+        self._standing = standing or Standing()
+
+    def through(self, client: AsyncClient) -> "ChangeLog":
+        """The same log, asked on connections of its own."""
+        return ChangeLog(client, self._standing)
+
+    @property
+    def available(self) -> bool:
         """Whether the database answered when it was last asked."""
-        self._refused: set[str] = set()  # functions that it refused when they were last called
+        return self._standing.available
 
     async def since(self, key: FeedKey, cursor: int) -> Page:
         """The next changes of ``key`` after ``cursor``, as many as the function gives by default (1000)."""
@@ -104,34 +140,12 @@ class ChangeLog:
             with _readable(function):
                 yield
         except DatabaseUnavailable as error:
-            self._does_not_answer(error)
+            self._standing.does_not_answer(error)
             raise
         except DatabaseRefused as error:
-            self._refuses(function, error)
+            self._standing.refuses(function, error)
             raise
-        self._accepts(function)
-
-    def _does_not_answer(self, error: DatabaseUnavailable) -> None:
-        if self.available:
-            self.available = False
-            logger.warning("the database does not answer", extra=fields(error=error))
-
-    def _answers(self) -> None:
-        if not self.available:
-            self.available = True
-            logger.info("the database answers again")
-
-    def _refuses(self, function: str, error: DatabaseRefused) -> None:
-        self._answers()
-        if function not in self._refused:
-            self._refused.add(function)
-            logger.error("the database refuses a function", extra=fields(function=function, error=error))
-
-    def _accepts(self, function: str) -> None:
-        self._answers()
-        if function in self._refused:
-            self._refused.remove(function)
-            logger.info("the database accepts a function again", extra=fields(function=function))
+        self._standing.accepts(function)
 
 
 @contextmanager
