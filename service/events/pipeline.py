@@ -41,13 +41,16 @@ class Stage(Lenient):
     progress_percent: float = Field(default=0.0, ge=0, le=100)
     duration_ms: int | None = None
     is_complete: bool = False
-    weight: float = Field(default=1.0, gt=0, description="Its share of the whole, beside the other stages'.")
+    weight: float | None = Field(
+        default=None, gt=0, description="Its share of the whole, beside the other stages'; null where it has none."
+    )
+    parent: str | None = Field(default=None, description="The stage that it is a part of, where it is nested.")
 
 
 class Worker(Lenient):
     """One of the workers that share a job's work."""
 
-    id: str = ""
+    id: int | str = ""
     status: Literal["idle", "processing", "error"] = "idle"
     current_chunk: str | int | None = None
     progress_percent: float = Field(default=0.0, ge=0, le=100)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rowcast.pipeline import Pipeline
 from service.events.pipeline import ending, missing, progress, timing
 from service.events.wire import encode
 
@@ -20,7 +21,7 @@ WRITTEN: dict[str, Any] = {
     "document_id": "d", "document_name": "a.pdf", "total_chunks": 8, "total_images": 2,
     "stages": {"parsing": {
         "name": "parsing", "status": "completed", "processed": 8, "total": 8, "in_flight": 0, "progress_percent": 100.0,
-        "duration_ms": 1200, "is_complete": True, "weight": 2.0,
+        "duration_ms": 1200, "is_complete": True, "weight": 2.0, "parent": None,
     }},
     "worker_pool": {"active": 1, "max": 4, "queue_depth": 3, "workers": [
         {"id": "1", "status": "processing", "current_chunk": "p. 3", "progress_percent": 50.0},
@@ -49,7 +50,7 @@ def test_a_job_without_a_pipeline_is_told_from_its_plain_progress() -> None:
     assert (said["document_id"], said["document_name"]) == ("s", "Manuals")
     assert said["stages"] == {"parsing": {
         "name": "parsing", "status": "in_progress", "processed": 1, "total": 4, "in_flight": 0,
-        "progress_percent": 25.0, "duration_ms": None, "is_complete": False, "weight": 1.0,
+        "progress_percent": 25.0, "duration_ms": None, "is_complete": False, "weight": None, "parent": None,
     }}  # fmt: skip
     assert said["timing"] == {"started_at": 1767225600.0, "elapsed_ms": 2000, "estimated_remaining_ms": None}
     assert said["overall_progress_percent"] == 25.0
@@ -89,7 +90,7 @@ def test_nonsense_in_a_field_costs_that_field_alone() -> None:
     assert not {"name", "yes"} & said["metrics"].keys()
     assert said["overall_progress_percent"] == 0.0
     assert said["worker_pool"] == WRITTEN["worker_pool"]
-    assert (said["stages"]["parsing"]["weight"], said["stages"]["parsing"]["status"]) == (1.0, "pending")
+    assert (said["stages"]["parsing"]["weight"], said["stages"]["parsing"]["status"]) == (None, "pending")
 
 
 anything = st.recursive(
@@ -122,3 +123,20 @@ def test_each_ending_is_told_with_its_job_where_there_are_several() -> None:
     assert said("failed") == ("error", {"message": "The job failed.", "job_id": JOB})
     assert said("stopped", several=True) == ("error", {"message": "The job was stopped.", "job_id": JOB})
     assert encode(missing("x")).data == b'{"message":"Job not found: x","job_id":"x"}'
+
+
+def test_what_the_worker_sdk_writes_is_told_whole() -> None:
+    pipeline = Pipeline(name="a.pdf")
+    pipeline.start(0.0, 1767225600.0)
+    pipeline.begin("reading", 2, 0.0, weight=2)
+    pipeline.step(pipeline.enter("pages", 3, pipeline.current, 0.5))
+    pipeline.add_pool(2)
+    pipeline.count("tables", 2)
+    pipeline.log("info", "begun", 1767225600.0)
+    written = json.loads(json.dumps(pipeline.as_object(1.0)))
+    said = told({**ROW, "pipeline": written})
+    assert said["document_name"] == "a.pdf"
+    for name in ("worker_pool", "metrics", "timing", "overall_progress_percent", "log"):
+        assert said[name] == written[name]
+    for name, stage in written["stages"].items():
+        assert stage.items() <= said["stages"][name].items()
