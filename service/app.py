@@ -23,7 +23,7 @@ from service.errors import (
 )
 from service.logs import fields
 from service.settings import Settings
-from service.streams import asked, boms, enrichment, snapshot, sse, tickets
+from service.streams import asked, boms, commands, enrichment, snapshot, sse, tickets
 from service.streams import pipeline as pipelines
 from service.streams.asgi import StreamMiddleware
 
@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.register_blueprint(tickets.blueprint(lambda: running[0].services))
     app.register_blueprint(enrichment.blueprint(lambda: running[0].services))
     app.register_blueprint(boms.blueprint(lambda: running[0].services))
+    app.register_blueprint(commands.blueprint(lambda: running[0].services))
     app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener, running[0].services.hub)))
     if settings.debug:
         app.register_blueprint(debug.blueprint())

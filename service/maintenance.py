@@ -1,4 +1,5 @@
-"""What the service does for the database by itself: it prunes the change log, where pg_cron does not, and old tickets.
+"""What the service does for the database by itself: it prunes the change log, where pg_cron does not, and old tickets, and
+sets jobs stalled whose worker is lost.
 
 Any number of processes may do so, and pg_cron beside them: the database lets one at a time.
 """
@@ -10,26 +11,28 @@ from collections.abc import Awaitable, Callable
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.logs import fields
 
-ROUND_SECONDS = 600.0
+PRUNING_SECONDS = 600.0
+"""Between two rounds of pruning."""
 PAUSE_SECONDS = 0.2
 """Between two batches, so that a large backlog leaves the database time for others."""
 
 logger = logging.getLogger(__name__)
 
 
-async def keep_pruned(what: str, prune: Callable[[], Awaitable[int]], random: Callable[[], float]) -> None:
-    """Prunes for ever: a round at the start and one every ten minutes, each until nothing is left.
+async def keep(done: str, batch: Callable[[], Awaitable[int]], seconds: float, random: Callable[[], float]) -> None:
+    """Works for ever: a round at the start and one every so many seconds, each until nothing is left to do.
 
-    ``prune`` deletes a batch and returns how many; 0 when there is nothing (left) to do.
+    ``batch`` does a part and returns how many rows that was; 0 when there is nothing (left). ``done`` says in the log
+    what was done to them: "tickets pruned".
     """
     while True:
         try:
             total = 0
-            while pruned := await prune():
-                total += pruned
+            while rows := await batch():
+                total += rows
                 await asyncio.sleep(PAUSE_SECONDS)
             if total:
-                logger.info("pruned", extra=fields(what=what, count=total))
+                logger.info(done, extra=fields(count=total))
         except (DatabaseUnavailable, DatabaseRefused) as error:
-            logger.warning("pruning failed", extra=fields(what=what, error=error))
-        await asyncio.sleep(ROUND_SECONDS * (0.8 + 0.4 * random()))
+            logger.warning("maintenance failed", extra=fields(what=done, error=error))
+        await asyncio.sleep(seconds * (0.8 + 0.4 * random()))

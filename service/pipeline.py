@@ -44,7 +44,7 @@ from service.events.enrichment import EnrichmentFeed
 from service.events.feed import Feed
 from service.events.project import ProjectFeed
 from service.feeds.hub import Hub
-from service.maintenance import keep_pruned
+from service.maintenance import PRUNING_SECONDS, keep
 from service.metrics import Metrics
 from service.settings import Settings
 from service.streams.membership import MembershipWatch
@@ -110,10 +110,15 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
             random.random,
         )
         listener.start()
-        tasks = [spawn(rights.keep_asking()), spawn(keep_pruned("tickets", tickets.prune, random.random))]
+        stall = partial(log.call, "stall_jobs", {})
+        tasks = [
+            spawn(rights.keep_asking()),
+            spawn(keep("tickets pruned", tickets.prune, PRUNING_SECONDS, random.random)),
+            spawn(keep("jobs stalled", stall, settings.stall_seconds, random.random)),
+        ]
         if settings.retention_days:
             prune = partial(log.prune, settings.retention_days)
-            tasks.append(spawn(keep_pruned("changes", prune, random.random)))
+            tasks.append(spawn(keep("changes pruned", prune, PRUNING_SECONDS, random.random)))
         try:
             yield Pipeline(log, listener, services, metrics)
         finally:

@@ -93,6 +93,7 @@ class Settings(BaseModel):
         None, repr=False, validation_alias="ROWCAST_ADMIN_TOKEN"
     )
     retention_days: float = Field(7.0, ge=0, le=3650, validation_alias="ROWCAST_RETENTION_DAYS")
+    stall_seconds: float = Field(10.0, ge=0.1, le=600, validation_alias="ROWCAST_STALL_SECONDS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWCAST_LOG_LEVEL")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWCAST_LOG_FORMAT")
     debug: bool = Field(False, validation_alias="ROWCAST_DEBUG")

@@ -1,6 +1,7 @@
 """Reads what a request for a stream or a snapshot asks for, and says which parameter is wrong when one is."""
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from quart import Request
@@ -67,6 +68,16 @@ def types(query: Parameters, known: frozenset[str]) -> frozenset[str] | None:
         wrong = ", ".join(sorted(wanted - known)[:3]) or "nothing"
         raise bad_request(f"types names {wrong[:100]}; it takes one or more of: {', '.join(sorted(known))}.")
     return wanted
+
+
+async def body(request: Request, shape: str) -> dict[str, Any]:
+    """The JSON object that a request holds, {} when it holds nothing; ``shape`` is what it should be like."""
+    if not await request.get_data():
+        return {}
+    given = await request.get_json(force=True)
+    if not isinstance(given, dict):
+        raise bad_request(f"The body must be a JSON object {shape}.")
+    return given
 
 
 def address(request: Request, proxies: Proxies) -> str:

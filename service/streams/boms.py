@@ -71,7 +71,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         with_ = services()
         key = asked.uuid("bom_id", bom_id)
         admission = await _writer(with_, key)
-        priority = _priority(await _body(), admission)
+        priority = _priority(await asked.body(request, "{organization_id, project_id, priority}"), admission)
         user = None if admission.principal.is_operator else admission.principal.user_id
         arguments = {"bom_id": key, "priority": priority, "user_id": user}
         begun = await with_.database.call("start_enrichment", arguments)
@@ -132,15 +132,6 @@ def _name(file: FileStorage) -> str:
     name = (file.filename or "").replace("\\", "/").rpartition("/")[2]
     name = "".join(character for character in name if character.isprintable()).strip()
     return name[-FILENAME_CHARACTERS:] or "bom.csv"
-
-
-async def _body() -> dict[str, Any]:
-    if not await request.get_data():
-        return {}
-    body = await request.get_json(force=True)
-    if not isinstance(body, dict):
-        raise bad_request("The body must be a JSON object {organization_id, project_id, priority}.")
-    return body
 
 
 def _priority(body: dict[str, Any], admission: Admission) -> int:

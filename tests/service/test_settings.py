@@ -57,6 +57,7 @@ def test_three_variables_are_enough():
         "requests_per_minute": 6_000,
         "trusted_proxies": Proxies(),
         "admin_token": None,
+        "stall_seconds": 10.0,
         "log_level": "info",
         "log_format": "text",
         "debug": False,
@@ -94,6 +95,7 @@ def test_three_variables_are_enough():
         ("ROWCAST_ADMIN_TOKEN", "a" * 32, "admin_token", "a" * 32),
         ("ROWCAST_RETENTION_DAYS", "0", "retention_days", 0.0),
         ("ROWCAST_STUCK_SECONDS", "1", "stuck_seconds", 1.0),
+        ("ROWCAST_STALL_SECONDS", "0.1", "stall_seconds", 0.1),
         ("ROWCAST_LOG_LEVEL", "debug", "log_level", "debug"),
         ("ROWCAST_LOG_FORMAT", "json", "log_format", "json"),
         ("ROWCAST_DEBUG", "1", "debug", True),
@@ -107,7 +109,7 @@ def test_a_variable_is_read(name, text, field, value):
 
 
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 24
+    assert len(Settings.model_fields) == 25
 
 
 @pytest.mark.parametrize(
