@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SOAK_S ?= 1800
 SEED   ?= 7
 
-.PHONY: help setup demo stop test soak bench lint format types clean
+.PHONY: help setup demo stop test soak bench lint format types schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,9 @@ format: setup  ## mend the style
 
 types: setup  ## strict type check
 	$(BIN)/mypy
+
+schema: setup  ## write what is generated from the models: docs, the client's types, tests/wire
+	$(BIN)/python -m service.schema
 
 clean:  ## remove what setup and the devstack made
 	rm -rf $(VENV) .rowcast devstack/node_modules tests/node/node_modules

@@ -6,7 +6,7 @@ import os
 from contextlib import AsyncExitStack, suppress
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from quart import Quart, Response, has_request_context, jsonify, request, websocket
+from quart import Quart, Response, has_request_context, request, websocket
 from quart_cors import cors
 from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -21,10 +21,13 @@ from service.errors import (
     NoSuchRow,
     upstream_unavailable,
 )
+from service.events.answers import Problem
 from service.logs import fields
+from service.schema import serving
 from service.settings import Settings
 from service.streams import asked, boms, commands, enrichment, snapshot, sse, tickets
 from service.streams import pipeline as pipelines
+from service.streams.answering import answer
 from service.streams.asgi import StreamMiddleware
 
 DRAIN_SECONDS = 2.5
@@ -75,6 +78,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.register_blueprint(boms.blueprint(lambda: running[0].services))
     app.register_blueprint(commands.blueprint(lambda: running[0].services))
     app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener, running[0].services.hub)))
+    app.register_blueprint(serving.blueprint())
     if settings.debug:
         app.register_blueprint(debug.blueprint())
 
@@ -134,8 +138,7 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
             logger.log(level, "stream refused", extra=_about(this.path, error, why))
         elif why is not None:
             logger.warning("request refused", extra=_about(this.path, error, why))
-        response = jsonify(error=error.code, message=error.message)
-        response.status_code = error.status
+        response = answer(Problem(error=error.code, message=error.message), error.status)
         if error.retry_after is not None:
             response.headers["Retry-After"] = str(error.retry_after)
         return response

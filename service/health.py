@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-from quart import Blueprint, Response, jsonify
+from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
 from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
 from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.events.answers import EnrichmentHealth, Liveness, Readiness
 from service.feeds.hub import Hub
+from service.streams.answering import answer
 
 ASK_SECONDS = 3.0
 TRUST_SECONDS = 1.0
@@ -30,11 +32,11 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
     @routes.get("/livez")
     @rate_exempt
     async def livez() -> Response:
-        return jsonify(status="ok")
+        return answer(Liveness(status="ok"))
 
     @routes.get("/readyz")
     @rate_exempt
-    async def readyz() -> tuple[Response, int]:
+    async def readyz() -> Response:
         """Degraded (Realtime is down, changes come slower) is ready; without database or listener it is not."""
         log, listener, hub = parts()
         reason = trouble = await trouble_with(log)
@@ -43,30 +45,30 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
         elif not listener.is_running:
             reason = "the listener has ended"
         status = "unready" if reason is not None else "ready" if listener.is_live else "degraded"
-        answer = jsonify(
+        told = Readiness(
             status=status,
             database=trouble is None,
             listener=listener.is_running,
             realtime=listener.is_live,
             reason=reason,
         )
-        return answer, 200 if reason is None else 503
+        return answer(told, 200 if reason is None else 503)
 
     @routes.get("/api/enrichment/health")
     @rate_exempt
-    async def enrichment() -> tuple[Response, int]:
+    async def enrichment() -> Response:
         """As readyz, in the words of the enrichment pages."""
         log, listener, hub = parts()
         has_database = await trouble_with(log) is None
         is_well = has_database and listener.is_running and not hub.draining
         status = "unhealthy" if not is_well else "healthy" if listener.is_live else "degraded"
-        answer = jsonify(
+        told = EnrichmentHealth(
             status=status,
             realtime=listener.is_live,
             database=has_database,
             active_streams=hub.viewers_of("enrichment"),
         )
-        return answer, 200 if is_well else 503
+        return answer(told, 200 if is_well else 503)
 
     return routes
 

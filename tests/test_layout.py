@@ -25,7 +25,7 @@ PACKAGES = frozenset(name for name in MAY_IMPORT if "." not in name)
 
 ARROW = ("changes", "events", "feeds", "streams")
 """The folders of service/: each may import those to its left."""
-FOLDERS = frozenset({*ARROW, "access"})
+FOLDERS = frozenset({*ARROW, "access", "schema"})
 SEE_ALL = frozenset({"app", "pipeline", "cli", "doctor", "server", "health"})
 """The modules of service/ that put all together; nothing but each other imports them."""
 
@@ -33,7 +33,9 @@ PURE = frozenset({
     "boms", "rowcast.pipeline", "service.access.limits", "service.access.operators", "service.access.tokens",
     "service.changes.change", "service.changes.sequence", "service.errors", "service.events", "service.feeds.batch",
     "service.feeds.cursor", "service.feeds.delivery", "service.feeds.outbox", "service.feeds.ring", "service.proxies",
-    "service.redaction", "service.streams.frames",
+    "service.redaction", "service.schema.asyncapi", "service.schema.catalogue", "service.schema.examples",
+    "service.schema.files", "service.schema.openapi", "service.schema.reference", "service.schema.routes",
+    "service.schema.typescript", "service.schema.words", "service.streams.frames",
 })  # fmt: skip
 """Modules, and a folder of them, without clock, randomness, network or event loop: those come in as arguments."""
 IMPURE = frozenset({
@@ -84,6 +86,8 @@ def against_the_arrow(source: str, module: str) -> set[str]:
     seen = set(ARROW[: ARROW.index(here) + 1]) if here in ARROW else set()
     if here == "streams":
         seen.add("access")
+    if here == "schema":
+        seen = {*ARROW, "schema"}
     hidden = [f"service.{name}" for name in (FOLDERS | SEE_ALL) - seen]
     return {name for name in imports(source, module) if is_in(name, hidden)}
 

@@ -7,12 +7,27 @@ components, which are told as messages of their own before it, so that whoever h
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, RootModel, WithJsonSchema
 
 from service.changes.change import Change
 from service.events.endings import Ending
 from service.events.feed import Feed, Final, Rows, SnapshotQuery
-from service.events.model import Count, Id, Message, SnakeMessage, SnakeModel, StreamError, Timestamp, WireModel, one_of
+from service.events.model import (
+    Count,
+    Id,
+    Live,
+    Message,
+    Reauth,
+    Reset,
+    SnakeMessage,
+    SnakeModel,
+    SnapshotHead,
+    StreamEnd,
+    StreamError,
+    Timestamp,
+    WireModel,
+    one_of,
+)
 
 EVENTS = "enrichment_events"
 BOMS = "boms"
@@ -143,6 +158,33 @@ class ComponentEvent(_About):
     component: Component
     payload: Payload = Field(description="That of the component's batch.")
     created_at: Timestamp
+
+
+class EnrichmentSnapshot(SnapshotHead):
+    """A bill of materials' present."""
+
+    state: EnrichmentState
+    components: list[Component] = Field(description="The 50 that had their outcome last, newest first.")
+
+
+class HistoryEvent(RootModel[EnrichmentEvent | ComponentEvent]):
+    """What happened to a bill of materials, known by its `event_type`."""
+
+
+class EnrichmentMessage(
+    RootModel[
+        EnrichmentConnected
+        | EnrichmentSnapshot
+        | EnrichmentEvent
+        | ComponentEvent
+        | Live
+        | Reset
+        | Reauth
+        | StreamError
+        | StreamEnd
+    ]
+):
+    """A message of a bill of materials' stream: an event is known by its `event_type`, any other by its `type`."""
 
 
 class EnrichmentFeed(Feed):

@@ -75,6 +75,15 @@ class SnakeMessage(SnakeModel, Message):
     model_config = ConfigDict(alias_generator=None)  # the last base's would hold
 
 
+class SnapshotHead(Message):
+    """What every part of a snapshot begins with; the feed's lists and objects follow (see wire.py)."""
+
+    type: Literal["snapshot"] = "snapshot"
+    revision: Revision = Field(description="Of which moment it is. Only the last part carries it as its id.")
+    part: int = Field(description="Its number, from 1.", json_schema_extra={"minimum": 1})
+    last: bool = Field(description="Whether it is the last part. Each has at most 256 KiB, unless one row is larger.")
+
+
 class Live(Message):
     """Realtime was lost, and events come slower from now on; or it is back. Nothing is missed either way."""
 

@@ -8,10 +8,10 @@ such column is told from its plain progress.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field, RootModel, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 from pydantic_core import ValidationError
 
-from service.events.model import SnakeMessage, SnakeModel, moment
+from service.events.model import Live, SnakeMessage, SnakeModel, StreamEnd, moment
 
 ACTIVE = frozenset({"queued", "running", "paused", "stalled"})
 COUNTERS = ("entities_total", "relations_total", "neo4j_writes", "qdrant_writes")
@@ -31,15 +31,15 @@ class Lenient(SnakeModel):
 
 
 class Stage(Lenient):
-    """``processed`` of ``total`` (null: unknown) things; ``in_flight`` are being worked on just now."""
+    """A stage of a job's work: `processed` of `total` things; `in_flight` are being worked on just now."""
 
     name: str = ""
     status: Literal["pending", "in_progress", "completed", "error"] = "pending"
     processed: int = 0
-    total: int | None = None
+    total: int | None = Field(default=None, description="null where it can't be known.")
     in_flight: int = 0
     progress_percent: float = Field(default=0.0, ge=0, le=100)
-    duration_ms: int | None = None
+    duration_ms: int | None = Field(default=None, description="null until it has begun.")
     is_complete: bool = False
     weight: float | None = Field(
         default=None, gt=0, description="Its share of the whole, beside the other stages'; null where it has none."
@@ -47,7 +47,7 @@ class Stage(Lenient):
     parent: str | None = Field(default=None, description="The stage that it is a part of, where it is nested.")
 
 
-class Worker(Lenient):
+class PoolWorker(Lenient):
     """One of the workers that share a job's work."""
 
     id: int | str = ""
@@ -57,36 +57,47 @@ class Worker(Lenient):
 
 
 class WorkerPool(Lenient):
-    active: int = 0
-    max: int = 0
-    queue_depth: int = 0
-    workers: list[Worker] = Field(default_factory=list)
+    """Those that share a job's work."""
+
+    active: int = Field(default=0, description="How many of them work just now.")
+    max: int = Field(default=0, description="How many there may be.")
+    queue_depth: int = Field(default=0, description="How many things wait for one.")
+    workers: list[PoolWorker] = Field(default_factory=list)
 
 
 class Timing(Lenient):
+    """Of the present attempt."""
+
     started_at: float | None = Field(default=None, description="Seconds since the epoch.")
     elapsed_ms: int = 0
     estimated_remaining_ms: int | None = Field(default=None, ge=0, description="null until it can be known.")
 
 
 class LogLine(Lenient):
-    time: str = ""
-    level: str = "info"
+    """What a worker wrote for people."""
+
+    time: str = Field(default="", description="RFC 3339.")
+    level: str = Field(default="info", description="`debug`, `info`, `warning`, `error`.")
     message: str = ""
 
 
 class Pipeline(Lenient):
-    """``overall_progress_percent`` is the stages', weighted; it never goes back within an attempt."""
+    """How the stages, workers and counters of a job stand."""
 
-    document_id: str | None = None
+    document_id: str | None = Field(default=None, description="The source that it works on, if any.")
     document_name: str | None = None
     total_chunks: int = 0
     total_images: int = 0
-    stages: dict[str, Stage] = Field(default_factory=dict)
+    stages: dict[str, Stage] = Field(default_factory=dict, description="By their names, in order.")
     worker_pool: WorkerPool = Field(default_factory=WorkerPool)
-    metrics: dict[str, float | int] = Field(default_factory=dict)
+    metrics: dict[str, float | int] = Field(
+        default_factory=dict,
+        description="`entities_total`, `relations_total`, `neo4j_writes`, `qdrant_writes`, and what else it counts.",
+    )
     timing: Timing = Field(default_factory=Timing)
-    overall_progress_percent: float = Field(default=0.0, ge=0, le=100)
+    overall_progress_percent: float = Field(
+        default=0.0, ge=0, le=100, description="The stages', weighted; it never goes back within an attempt."
+    )
     log: list[LogLine] = Field(default_factory=list, description="The newest lines, oldest first.")
 
 
@@ -97,6 +108,8 @@ class _Told(SnakeMessage):
 
 
 class PipelineProgress(Pipeline, _Told):
+    """The newest state of the job, at most twice a second, and never without the last."""
+
     type: Literal["pipeline_progress"] = Field(default="pipeline_progress", exclude=True)
 
 
@@ -121,7 +134,17 @@ class JobPipelineProgress(PipelineProgress):
 
 
 class JobComplete(Complete):
+    """A job of several has succeeded."""
+
     job_id: str
+
+
+class PipelineMessage(RootModel[PipelineProgress | Complete | JobError | Live | StreamEnd]):
+    """A message of the stream of one job's pipeline, known by its event's name."""
+
+
+class PipelinesMessage(RootModel[JobPipelineProgress | JobComplete | JobError | Live | StreamEnd]):
+    """A message of the stream of all active jobs' pipelines, known by its event's name."""
 
 
 def progress(row: Mapping[str, Any], *, several: bool) -> PipelineProgress:

@@ -3,11 +3,26 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from service.changes.change import Change
 from service.events.feed import Feed, Rows, SnapshotQuery
-from service.events.model import Count, Id, Message, Revision, Timestamp, WireModel, moment, one_of
+from service.events.model import (
+    Count,
+    Id,
+    Live,
+    Message,
+    Reauth,
+    Reset,
+    Revision,
+    SnapshotHead,
+    StreamEnd,
+    StreamError,
+    Timestamp,
+    WireModel,
+    moment,
+    one_of,
+)
 from service.events.pipeline import timing
 
 JOBS = "jobs"
@@ -156,6 +171,39 @@ class ProposalDeleted(Message):
 
     type: Literal["proposal_deleted"] = "proposal_deleted"
     proposal_id: Id
+
+
+class ProjectSnapshot(SnapshotHead):
+    """A project's present, in parts: a page has it when it has the last one."""
+
+    sources: list[Source]
+    jobs: list[Job]
+    proposals: list[Proposal]
+
+
+class ProjectMessage(
+    RootModel[
+        Annotated[
+            ProjectConnected
+            | ProjectSnapshot
+            | StatusUpdate
+            | SourceDeleted
+            | ProgressUpdate
+            | JobUpdate
+            | JobDeleted
+            | NewProposal
+            | ProposalUpdate
+            | ProposalDeleted
+            | Live
+            | Reset
+            | Reauth
+            | StreamError
+            | StreamEnd,
+            Field(discriminator="type"),
+        ]
+    ]
+):
+    """A message of a project's stream, known by its `type`."""
 
 
 class ProjectFeed(Feed):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from service.events.model import Message, WireModel
+from service.events.model import Message, SnapshotHead, WireModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,6 @@ def encode(message: Message) -> Encoded:
 
 def encode_model(model: BaseModel) -> bytes:
     return model.__pydantic_serializer__.to_json(model, by_alias=True)
-
-
-class _SnapshotHead(WireModel):
-    type: str = "snapshot"
-    revision: int
-    part: int
-    last: bool
 
 
 Members = Mapping[str, WireModel | Sequence[WireModel]]
@@ -70,6 +63,6 @@ def snapshot_parts(revision: int, members: Members, limit: int = 256 * 1024) -> 
 
 
 def _snapshot_part(revision: int, part: int, last: bool, same: bytes, lists: Mapping[str, Sequence[bytes]]) -> bytes:
-    head = encode_model(_SnapshotHead(revision=revision, part=part, last=last))
+    head = encode_model(SnapshotHead(revision=revision, part=part, last=last))
     members = b"".join(b',"%s":[%s]' % (name.encode(), b",".join(rows)) for name, rows in lists.items())
     return head[:-1] + (b"," + same if same else b"") + members + b"}"

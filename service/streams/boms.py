@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import quart
-from quart import Blueprint, Response, jsonify, request
+from quart import Blueprint, Response, request
 from quart.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -14,7 +14,9 @@ from boms.errors import NotABom
 from boms.reading import read
 from service.access.gate import Admission
 from service.errors import ApiError, bad_request
+from service.events.answers import BomAnswer, ControlAnswer, StartAnswer
 from service.streams import asked, enrichment
+from service.streams.answering import answer
 from service.streams.services import Services
 
 UPLOAD_BYTES = 10 * 1024 * 1024
@@ -48,7 +50,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
     routes = Blueprint("boms", __name__)
 
     @routes.post("/api/projects/<project_id>/boms")
-    async def upload(project_id: str) -> tuple[Response, int]:
+    async def upload(project_id: str) -> Response:
         with_ = services()
         key = asked.uuid("project_id", project_id)
         admission = await with_.gate.admit(asked.credential(request.headers, request.args), key, operators=True)
@@ -64,10 +66,11 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
             raise bad_request(f"{_name(file)}: {error}") from None
         arguments = {"project_id": key, "filename": _name(file), "items": bom.items(), "source": source}
         made = await with_.database.call("create_bom", arguments)
-        return jsonify(bom_id=made["bom_id"], total_items=made["total_items"], columns=dict(bom.columns)), 201
+        told = BomAnswer(bom_id=made["bom_id"], total_items=made["total_items"], columns=dict(bom.columns))
+        return answer(told, 201)
 
     @routes.post("/api/boms/<bom_id>/enrichment/start")
-    async def start(bom_id: str) -> tuple[Response, int]:
+    async def start(bom_id: str) -> Response:
         with_ = services()
         key = asked.uuid("bom_id", bom_id)
         admission = await _writer(with_, key)
@@ -77,13 +80,14 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         begun = await with_.database.call("start_enrichment", arguments)
         if not begun["started"]:
             raise ApiError(409, "conflict", "An enrichment of this BOM is under way already.")
-        return jsonify(
+        told = StartAnswer(
             success=True,
             bom_id=key,
             workflow_id=f"bom-enrichment-{key}",
             run_id=begun["run_id"],
             status=begun["status"],
-        ), 202
+        )
+        return answer(told, 202)
 
     @routes.post("/api/boms/<bom_id>/enrichment/<any(pause, resume, stop):command>")
     async def control(bom_id: str, command: str) -> Response:
@@ -93,7 +97,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         told = await with_.database.call("control_enrichment", {"bom_id": key, "command": command})
         if told["status"] != COMMANDS[command]:
             raise ApiError(409, "conflict", f"There is nothing to {command}: the enrichment is {told['status']}.")
-        return jsonify(success=True, bom_id=key, status=told["status"])
+        return answer(ControlAnswer(success=True, bom_id=key, status=told["status"]))
 
     return routes
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
-from quart import Blueprint, Response, jsonify, request
+from quart import Blueprint, Response, request
 
 from service.access.belongings import Table
 from service.errors import ApiError, bad_request
+from service.events.answers import DecisionAnswer, JobCommandAnswer
 from service.streams import asked
+from service.streams.answering import answer
 from service.streams.services import Services
 
 COMMANDERS = ("editor", "owner")
@@ -18,16 +20,15 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
     routes = Blueprint("commands", __name__)
 
     @routes.post("/api/jobs/<job_id>/<any(cancel, retry):command>")
-    async def command(job_id: str, command: str) -> tuple[Response, int]:
+    async def command(job_id: str, command: str) -> Response:
         with_ = services()
         key = asked.uuid("job_id", job_id)
         await _let_in(with_, "jobs", key, operators=True)
         told = await with_.database.call(f"{command}_job", {"job_id": key})
         if not told["done"]:
             raise ApiError(409, "conflict", _why_not(command, told["status"]))
-        return jsonify(
-            jobId=key, status=told["status"], attempt=told["attempt"], cancelRequested=told["cancel_requested"]
-        ), 202
+        told = {**told, "job_id": key}
+        return answer(JobCommandAnswer.model_validate(told), 202)
 
     @routes.patch("/api/proposals/<proposal_id>")
     async def decide(proposal_id: str) -> Response:
@@ -38,7 +39,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         if status not in DECISIONS:
             raise bad_request("status must be accepted, rejected or proposed.")
         told = await with_.database.call("decide_proposal", {"proposal_id": key, "status": status})
-        return jsonify(proposalId=key, status=told["status"])
+        return answer(DecisionAnswer(proposal_id=key, status=told["status"]))
 
     return routes
 

@@ -14,6 +14,7 @@ from tests.service.conftest import ADMIN_TOKEN, Project, add_user, service_envir
 
 OPEN = {
     ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/api/enrichment/health"),
+    ("GET", "/openapi.json"), ("GET", "/asyncapi.json"), ("GET", "/docs"),
 }  # fmt: skip
 """Whoever asks gets an answer. Nothing of any project is in it."""
 
@@ -31,6 +32,13 @@ OF_A_BOM = {
     ("POST", "/api/boms/<bom_id>/enrichment/<any(pause, resume, stop):command>"),
 }
 CLOSED = OF_A_PROJECT | OF_A_BOM
+ELSEWHERE = {
+    ("GET", "/api/v1/admin/ingestion/jobs/<job_id>/progress"),
+    ("GET", "/api/v1/admin/ingestion/jobs/progress"),
+    ("POST", "/api/jobs/<job_id>/<any(cancel, retry):command>"),
+    ("PATCH", "/api/proposals/<proposal_id>"),
+}
+"""Closed too; their own tests ask them for what is others': they refuse in words of their own, or name other rows."""
 FOR_OPERATORS = OF_A_BOM | {("POST", "/api/projects/<project_id>/boms")}
 """What the operator's token opens too: what is about bills of materials."""
 
@@ -42,7 +50,7 @@ def test_every_route_is_decided_upon(stack: StackFacts) -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or ()) - {"HEAD", "OPTIONS"}
     }
-    assert there == OPEN | CLOSED
+    assert there == OPEN | CLOSED | ELSEWHERE
 
 
 def address(service: str, path: str, key: str) -> str:

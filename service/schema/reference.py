@@ -1,0 +1,78 @@
+"""The messages for people who write pages: docs/events.md."""
+
+import json
+from collections.abc import Iterator
+
+from service.schema import catalogue, examples
+from service.schema.catalogue import REF, Schema
+from service.schema.words import Field, fields
+
+HEAD = """\
+# Events
+
+Each message that a stream sends: its fields, and a real one, as it is on the wire but for the line breaks. How streams
+work is in [feeds.md](feeds.md). This file is generated from the models in `service/events` (`make schema`), as are
+[openapi.json](openapi.json), [asyncapi.json](asyncapi.json) and the client's types in `client/src/events.gen.ts`; the
+service itself tells them at `/docs`, `/openapi.json` and `/asyncapi.json`. The examples are those of `tests/wire`.
+
+A field or a type that is not here may be added at any time: pass over what you don't know.
+"""
+
+
+def markdown() -> str:
+    """The whole file."""
+    parts = [HEAD]
+    told: set[str] = set()
+    for stream in catalogue.STREAMS:
+        models: dict[str, list[str]] = {}
+        for type_, name in catalogue.messages(stream):
+            models.setdefault(name, []).append(type_)
+        known = [type_ for name, types in models.items() if name in told for type_ in types]
+        parts.append(f"## {stream.title}\n")
+        if known:
+            parts.append(f"Also {', '.join(f'`{type_}`' for type_ in known)}, as above.\n")
+        for name in (name for name in models if name not in told):
+            parts.append(_model(", ".join(f"`{type_}`" for type_ in models[name]), name))
+            parts += [_example(examples.of(stream.name)[type_]) for type_ in models[name]]
+        objects = {found for name in models for found in _held(name)}
+        parts += [_model(name, name) for name in sorted(objects - told)]
+        told |= objects | models.keys()
+    return "\n".join(parts)
+
+
+def _held(model: str) -> Iterator[str]:
+    """The models of what a model holds, and what those hold."""
+    for found in _references(catalogue.schemas()[model]):
+        yield found
+        yield from _held(found)
+
+
+def _references(schema: object) -> Iterator[str]:
+    match schema:
+        case {"$ref": str(reference)}:
+            yield reference.removeprefix(REF)
+        case dict():
+            for member in schema.values():
+                yield from _references(member)
+        case list():
+            for member in schema:
+                yield from _references(member)
+
+
+def _model(title: str, name: str) -> str:
+    schema: Schema = catalogue.schemas()[name]
+    rows = "".join(_row(field) for field in fields(schema))
+    return f"### {title}\n\n{schema['description']}\n\n| field | | |\n|---|---|---|\n{rows}"
+
+
+def _row(field: Field) -> str:
+    cells = (f"`{field.name}`", field.type, field.meaning)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _example(data: bytes) -> str:
+    """A message, a line for each of its members."""
+    members = [
+        f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in json.loads(data).items()
+    ]
+    return "```json\n{\n" + ",\n".join(members) + "\n}\n```\n"
