@@ -94,10 +94,12 @@ class BaseClient(Generic[J]):
         title: str,
         source_id: UUID | str | None = None,
         bom_id: UUID | str | None = None,
+        payload: Mapping[str, object] | None = None,
     ) -> J:
         """A job of the project, which starts when its ``with`` block is entered. ``kind`` says what sort of work it is
-        ("ingestion"), ``title`` what people see. Raises ValueError naming the argument that can't be right."""
-        job_id, row = rows.job(project_id, kind, title, source_id, bom_id)
+        ("ingestion"), ``title`` what people see; ``payload``, in JSON's types, what a worker of the queue would need to
+        try it again. Raises ValueError naming the argument that can't be right."""
+        job_id, row = rows.job(project_id, kind, title, source_id, bom_id, payload)
         return self._sort(self._writer, self._settings, job_id, row)
 
     def _call(self, function: str, arguments: Mapping[str, object]) -> CallState:

@@ -86,8 +86,24 @@ def optional_uuid(field: str, value: UUID | str | None) -> str | None:
     return None if value is None else uuid(field, value)
 
 
+def json_object(field: str, value: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    if value is None:
+        return None
+    try:
+        encoded = encode(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{field} must hold nothing but JSON's types: {error}") from error
+    told: Mapping[str, object] = json.loads(clean(encoded))
+    return told
+
+
 def job(
-    project_id: UUID | str, kind: str, title: str, source_id: UUID | str | None, bom_id: UUID | str | None
+    project_id: UUID | str,
+    kind: str,
+    title: str,
+    source_id: UUID | str | None,
+    bom_id: UUID | str | None,
+    payload: Mapping[str, object] | None = None,
 ) -> tuple[UUID, Mapping[str, object]]:
     """A job that starts running at once; its new id beside it."""
     job_id = uuid4()
@@ -99,6 +115,7 @@ def job(
         "status": "running",
         "source_id": optional_uuid("source_id", source_id),
         "bom_id": optional_uuid("bom_id", bom_id),
+        "payload": json_object("payload", payload),
     }
 
 

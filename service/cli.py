@@ -9,10 +9,13 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from uuid import UUID
 
 import click
+
+if TYPE_CHECKING:  # importing rowcast takes longer than all of --help
+    from workers.pool import Handler
 
 Result = TypeVar("Result")
 
@@ -210,6 +213,50 @@ def enrich(file: Path | None, catalogue: Path, project: UUID | None) -> None:
 
 
 @cli.command()
+@click.option("--kinds", required=True, metavar="KIND,…", help="What to work on: ingestion, bom_enrichment, or both.")
+@click.option("--concurrency", type=click.IntRange(1, 100), default=1, show_default=True, help="How many jobs at once.")
+@click.option("--catalogue", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="For bom_enrichment, what is known of parts: a CSV file with a column MPN.")  # fmt: skip
+@click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="For ingestion, the folder that may be read; paths of jobs begin there.")  # fmt: skip
+def worker(kinds: str, concurrency: int, catalogue: Path | None, root: Path | None) -> None:
+    """Work on jobs of the queue until interrupted.
+
+    What is under way then has 20 s to end, and goes back to the queue after that; interrupted again, it is left to the
+    next worker.
+    """
+    wanted = {kind.strip() for kind in kinds.split(",")}
+    if unknown := wanted - {"ingestion", "bom_enrichment"}:
+        raise click.UsageError(f"--kinds names {min(unknown)!r}; it takes ingestion, bom_enrichment, or both.")
+    handlers: dict[str, Handler] = {}
+    if "ingestion" in wanted:
+        if root is None:
+            raise click.UsageError("Missing option --root: ingestion reads below one folder and nowhere else.")
+        need("ingest", "bs4", "charset_normalizer")
+        from workers import ingest as ingestion
+
+        handlers["ingestion"] = lambda _, job: ingestion.work(job, root)
+    if "bom_enrichment" in wanted:
+        if catalogue is None:
+            raise click.UsageError("Missing option --catalogue: bom_enrichment looks parts up in one.")
+        need("enrich", "charset_normalizer")
+        from workers import enrich as enrichment
+        from workers.catalogue import CsvCatalogue
+
+        known = CsvCatalogue(catalogue)
+        handlers["bom_enrichment"] = lambda client, job: enrichment.work_on(client, known, job)
+    from workers import pool
+
+    def told(end: pool.Ended) -> None:
+        why = f" ({end.error})" if end.error else ""
+        click.echo(f"{end.outcome}: {end.job.row['title']}{why}", err=end.error is not None)
+
+    greeting = f"Working on {' and '.join(sorted(wanted))}, {concurrency} at a time; Ctrl-C ends it."
+    on_start = lambda: click.echo(greeting)  # noqa: E731 - it needs no name of its own
+    asyncio.run(ended_in_order(pool.serve(handlers, concurrency, on_start=on_start, on_end=told)))
+
+
+@cli.command()
 @click.argument("project", required=False, type=click.UUID)
 @click.option("--bom", type=click.UUID, help="Watch the enrichment of this bill of materials instead.")
 @click.option("--url", envvar="ROWCAST_URL", required=True, show_envvar=True, help="The service's address.")
@@ -254,9 +301,18 @@ async def ended_in_order(work: Coroutine[None, None, Result]) -> Result:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        for number, word in ((signal.SIGINT, "Interrupted."), (signal.SIGTERM, "Terminated.")):
+            asyncio.get_running_loop().add_signal_handler(number, leave, word, 128 + number)
         click.echo("Stopping in order; Ctrl-C again stops at once.", err=True)
         task.cancel()
         return await task
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """Ends without any of the waiting that Python does for threads: one may be reading a file for seconds yet."""
+    click.echo(message, err=True)
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def need(extra: str, *modules: str) -> None:

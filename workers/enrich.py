@@ -96,15 +96,19 @@ async def upload(client: rowcast.AsyncClient, project_id: UUID, path: Path) -> U
 async def work(client: rowcast.AsyncClient, catalogue: Catalogue, run: UUID | None = None) -> bool:
     """Takes the next run of the queue, or this one, and works on it for as long as it may; False when there is none."""
     job = await client.claim(KIND, job_id=run)
-    if job is None:
-        return False
+    if job is not None:
+        await work_on(client, catalogue, job)
+    return job is not None
+
+
+async def work_on(client: rowcast.AsyncClient, catalogue: Catalogue, job: rowcast.AsyncJob) -> None:
+    """Works on a claimed run for as long as it may."""
     async with job:
         told = await client.call("write_batch", job_id=job.id, claim=job.claim)
         # No items are left, or none are handed out any more: it was paused, stopped, cancelled, or taken over.
         while told["items"]:
             results = await look_up_batch(catalogue, told["items"], told["max_parallel"])
             told = await client.call("write_batch", job_id=job.id, claim=job.claim, results=results)
-    return True
 
 
 async def look_up_batch(

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import rowcast
 from rowcast.rows import NAME_LIMIT, error_text
+from workers import payload
 from workers.extraction import Candidate, Chunk, Extraction, chunk
 from workers.reading import SIZE_LIMIT, Document, Found, PassedOver, Unreadable, find, read
 
@@ -83,19 +84,34 @@ async def ingest(
     if size_limit < 1:
         raise ValueError(f"size_limit must be at least 1 byte, not {size_limit}")
     run = _Run(on_report, size_limit)
-    found = await asyncio.to_thread(lambda: list(find(paths)))
-    for each in found:
-        if isinstance(each, PassedOver):
-            run.tell(FileReport(each.name, each.path, "skipped", each.reason, each.message))
-    to_read = [each for each in found if isinstance(each, Found)]
+    to_read = await run.find(paths)
     if not to_read:
         return Report(None, tuple(run.told))
     async with AsyncExitStack() as stack:
         if client is None:
             client = await stack.enter_async_context(rowcast.connect())
-        job = await stack.enter_async_context(client.job(project_id, kind=KIND, title=_title(to_read)))
+        asked = payload.payload(paths)  # a worker of the queue can try it again
+        job = await stack.enter_async_context(client.job(project_id, kind=KIND, title=_title(to_read), payload=asked))
         await run.all(job, to_read)
     return Report(job.id, tuple(run.told))
+
+
+async def work(job: rowcast.AsyncJob, root: Path, *, size_limit: int = SIZE_LIMIT) -> Report:
+    """Does a claimed job of the queue, which names files and folders below ``root``; see :mod:`workers.payload`.
+
+    Raises, and so fails the job: BadPayload; NothingToRead; what the SDK raises.
+    """
+    async with job:
+        run = _Run(None, size_limit)
+        to_read = await run.find(payload.paths(job.row["payload"], root))
+        if not to_read:
+            raise NothingToRead(run.told[0].message if run.told else "The folders are empty.")
+        await run.all(job, to_read)
+    return Report(job.id, tuple(run.told))
+
+
+class NothingToRead(Exception):
+    """None of a job's paths leads to a file that can be read."""
 
 
 class _Run:
@@ -103,6 +119,14 @@ class _Run:
         self.told: list[FileReport] = []
         self._on_report = on_report
         self._size_limit = size_limit
+
+    async def find(self, paths: Sequence[Path]) -> list[Found]:
+        """The files to read at and below ``paths``; the others are told."""
+        found = await asyncio.to_thread(lambda: list(find(paths)))
+        for each in found:
+            if isinstance(each, PassedOver):
+                self.tell(FileReport(each.name, each.path, "skipped", each.reason, each.message))
+        return [each for each in found if isinstance(each, Found)]
 
     def tell(self, report: FileReport) -> None:
         self.told.append(report)

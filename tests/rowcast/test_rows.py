@@ -22,6 +22,11 @@ PROJECT = str(uuid4())
         (lambda: rows.job(PROJECT, "k", "t" * 501, None, None), "title is 501 characters long"),
         (lambda: rows.job(PROJECT, "k", "t", "x", None), "source_id must be a UUID"),
         (lambda: rows.job(PROJECT, "k", "t", None, "x"), "bom_id must be a UUID"),
+        (lambda: rows.job(PROJECT, "k", "t", None, None, {"at": Path()}), "payload must hold nothing but JSON's types"),
+        (
+            lambda: rows.job(PROJECT, "k", "t", None, None, {"n": float("nan")}),
+            "payload must hold nothing but JSON's types",
+        ),
         (lambda: rows.proposal(PROJECT, uuid4(), "t", None, 1.01, None), "confidence must be from 0 to 1, not 1.01"),
         (lambda: rows.proposal(PROJECT, uuid4(), "t", None, float("nan"), None), "confidence must be from 0 to 1"),
         (lambda: rows.proposal(PROJECT, uuid4(), "", None, 1, None), "title must not be empty"),
@@ -76,7 +81,7 @@ def test_a_job_runs_from_its_first_write_and_leaves_every_time_to_the_database()
     job_id, row = rows.job(UUID(PROJECT), "ingestion", "Manuals", None, None)
     assert row == {
         "id": str(job_id), "project_id": PROJECT, "kind": "ingestion", "title": "Manuals", "status": "running",
-        "source_id": None, "bom_id": None,
+        "source_id": None, "bom_id": None, "payload": None,
     }  # fmt: skip
 
 

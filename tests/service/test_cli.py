@@ -379,6 +379,54 @@ def test_a_worker_that_waits_for_work_is_terminated_in_order(environment: Enviro
     assert errors == "Stopping in order; Ctrl-C again stops at once.\nTerminated.\n"
 
 
+def test_a_worker_of_the_queue_does_its_jobs_and_is_terminated_in_order(
+    environment: Environment, project: Project, tmp_path: Path
+) -> None:
+    project.execute("update jobs set status = 'stopped' where finished_at is null")  # what other tests have left
+    (tmp_path / "guide.md").write_text("# Leases\n\n**Lease**: how long a job counts as alive.\n")
+    bom = project.bom("LM358", None)
+    project.call("start_enrichment", bom_id=bom)
+    jobs = [
+        project.job("Guide", payload='{"paths": ["guide.md"]}'),
+        project.job("Nothing", payload='{"paths": ["nothing.md"]}'),
+    ]
+    with subprocess.Popen(
+        [ROWCAST, "worker", "--kinds", "ingestion,bom_enrichment", "--concurrency", "2", "--catalogue", PARTS,
+         "--root", tmp_path],
+        env={"PYTHONUNBUFFERED": "1", **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        greeting = process.stdout.readline()
+        assert greeting == "Working on bom_enrichment and ingestion, 2 at a time; Ctrl-C ends it.\n"
+        assert {process.stdout.readline() for _ in range(3)} == {
+            "done: Enriching b.csv\n",
+            "done: Guide\n",
+            "failed: Nothing (NothingToRead: There is nothing at this path.)\n",
+        }
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 143
+    assert told == "Stopping in order; Ctrl-C again stops at once.\nTerminated.\n"
+    rows = project.database.execute("select status from jobs where id = any (%s) order by title", [jobs]).fetchall()
+    assert rows == [("completed",), ("failed",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing option '--kinds'"),
+        (["--kinds", "ingestion,cooking"], "--kinds names 'cooking'; it takes ingestion, bom_enrichment, or both."),
+        (["--kinds", ""], "--kinds names ''; it takes"),
+        (["--kinds", "ingestion"], "Missing option --root: ingestion reads below one folder and nowhere else."),
+        (["--kinds", "bom_enrichment"], "Missing option --catalogue: bom_enrichment looks parts up in one."),
+        (["--kinds", "ingestion", "--root", "nowhere"], "Invalid value for '--root'"),
+        (["--kinds", "ingestion", "--concurrency", "0"], "Invalid value for '--concurrency'"),
+    ],
+)
+def test_a_worker_that_can_not_be_meant_is_refused(run: Run, arguments: list[str], message: str) -> None:
+    assert message in one_line(run("worker", *arguments), 2)
+
+
 def test_what_is_ingested_can_be_watched_until_it_is_done(
     run: Run, environment: Environment, project: Project, tmp_path: Path
 ) -> None:

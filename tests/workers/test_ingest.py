@@ -1,14 +1,16 @@
 """Ingestion on the real stack: a made-up folder with everything odd that folders have."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 import rowcast
-from workers.ingest import ingest
+from workers.ingest import NothingToRead, ingest, work
+from workers.payload import BadPayload
 
 
 @pytest.fixture
@@ -172,3 +174,77 @@ async def test_a_parser_that_trips_over_one_file_fails_that_one_alone(environmen
 async def test_a_size_limit_that_allows_nothing_is_refused(project, folder):
     with pytest.raises(ValueError, match="size_limit must be at least 1 byte"):
         await ingest([folder], project, size_limit=0)
+
+
+@pytest.fixture
+def queued(project, database_connection):
+    """Queues an ingestion with this payload and gives its id; what is in the queue already is another test's."""
+
+    def queue(payload: object) -> UUID:
+        sql = "insert into jobs (project_id, kind, title, payload) values (%s, 'ingestion', 'Queued', %s) returning id"
+        return database_connection.execute(sql, [project, json.dumps(payload)]).fetchone()["id"]
+
+    return queue
+
+
+async def claimed(client, job_id):
+    job = await client.claim("ingestion", job_id=job_id)
+    assert job is not None
+    return job
+
+
+async def test_a_queued_ingestion_is_done_below_the_root(environment, folder, queued, database_connection):
+    job_id = queued({"paths": ["guide.md", "deep"]})
+    async with rowcast.connect() as client:
+        report = await work(await claimed(client, job_id), folder)
+    assert {file.name: file.outcome for file in report.files} == {"guide.md": "ingested", "deep/page.html": "ingested"}
+    sql = "select status, progress_stage, attempt from jobs where id = %s"
+    assert database_connection.execute(sql, [job_id]).fetchone() == {
+        "status": "completed", "progress_stage": "complete", "attempt": 1,
+    }  # fmt: skip
+
+
+async def test_a_run_that_failed_is_tried_again_by_a_worker(
+    environment, folder, project, database_connection, monkeypatch
+):
+    def trip(*_):
+        raise MemoryError
+
+    monkeypatch.chdir(folder)
+    with monkeypatch.context() as tripping:
+        tripping.setattr("workers.ingest.chunk", trip)
+        with pytest.raises(MemoryError):
+            await ingest([Path("guide.md"), Path("deep")], project)
+    (job,) = database_connection.execute("select * from jobs where project_id = %s", [project]).fetchall()
+    assert (job["status"], job["payload"]) == ("failed", {"paths": [f"{folder}/guide.md", f"{folder}/deep"]})
+    database_connection.execute("select retry_job(%s)", [job["id"]])
+    async with rowcast.connect() as client:
+        report = await work(await claimed(client, job["id"]), folder)
+    assert report.count("ingested") == 2
+    sql = "select status, attempt, error_message from jobs where id = %s"
+    assert database_connection.execute(sql, [job["id"]]).fetchone() == {
+        "status": "completed", "attempt": 2, "error_message": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (None, "BadPayload: payload must be like"),
+        ({"paths": ["../x"]}, "BadPayload: paths[0] is outside the folder that this worker reads: '../x'"),
+        ({"paths": ["nowhere"]}, "NothingToRead: There is nothing at this path."),
+        ({"paths": ["picture.png"]}, "NothingToRead: Files of type .png can't be read"),
+        ({"paths": ["nothing"]}, "NothingToRead: The folders are empty."),
+    ],
+)
+async def test_a_job_that_can_not_be_done_fails_and_says_why(
+    environment, folder, queued, database_connection, payload, message
+):
+    (folder / "nothing").mkdir()
+    job_id = queued(payload)
+    async with rowcast.connect() as client:
+        with pytest.raises((BadPayload, NothingToRead)):
+            await work(await claimed(client, job_id), folder)
+    row = database_connection.execute("select status, error_message from jobs where id = %s", [job_id]).fetchone()
+    assert row["status"] == "failed"
+    assert row["error_message"].startswith(message)
