@@ -1,7 +1,9 @@
 """What the service is told by its environment. README.md lists every variable with its default."""
 
 import re
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import jwt
@@ -10,6 +12,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, C
 from service.addresses import base_address
 from service.errors import SettingsError
 from service.proxies import Proxies, proxies
+from service.tables import STANDARD, Tables, mapped
 
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -49,6 +52,19 @@ def _proxies(value: Any) -> Any:
     return proxies(_parts(value)) if isinstance(value, str) else value
 
 
+def _tables(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        document = tomllib.loads(Path(value).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # both of what decoding and TOML have against it
+        raise ValueError(f"names {value!r}, which can't be read as TOML: {error}") from None
+    try:
+        return mapped(document)
+    except ValueError as error:
+        raise ValueError(f"names {value!r}, in which {error}") from None
+
+
 def _origin(value: str) -> str:
     origin = value.rstrip("/").lower()  # as browsers write it
     if not ORIGIN.fullmatch(origin):
@@ -59,7 +75,9 @@ def _origin(value: str) -> str:
 class Settings(BaseModel):
     """Immutable settings; durations in seconds, sizes in bytes. Make them with :meth:`from_environment`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_default=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
 
     supabase_url: Annotated[str, AfterValidator(base_address)] = Field(validation_alias="SUPABASE_URL")
     secret_key: Annotated[str, AfterValidator(_key), AfterValidator(_secret_key)] = Field(
@@ -74,6 +92,8 @@ class Settings(BaseModel):
         (), validation_alias="ROWCAST_CORS_ORIGINS"
     )
 
+    tables: Annotated[Tables, BeforeValidator(_tables)] = Field(STANDARD, validation_alias="ROWCAST_TABLES")
+    reread_seconds: float = Field(30.0, gt=0, le=600, validation_alias="ROWCAST_REREAD_SECONDS")
     heads_seconds: float = Field(5.0, gt=0, le=60, validation_alias="ROWCAST_HEADS_SECONDS")
     linger_seconds: float = Field(30.0, ge=0, validation_alias="ROWCAST_LINGER_SECONDS")
     keepalive_seconds: float = Field(25.0, gt=0, le=300, validation_alias="ROWCAST_KEEPALIVE_SECONDS")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from service.tables import STANDARD, Tables
+
 Op = Literal["I", "U", "D"]
 NOTHING: frozenset[str] = frozenset()
 
@@ -48,9 +50,10 @@ class MalformedChange(ValueError):
     """A record that is no whole row of the change log, as when Realtime left out what was too large."""
 
 
-def from_record(record: Mapping[str, Any]) -> Change:
+def from_record(record: Mapping[str, Any], tables: Tables = STANDARD) -> Change:
     """Reads a record of ``feed_changes``, from Realtime or from ``feed_since`` (which names the table ``table``).
 
+    Table, columns and row come out as ``tables`` has them, whatever they are called in the database.
     Raises :class:`MalformedChange` when a column is missing or has the wrong shape.
     """
     try:
@@ -58,13 +61,17 @@ def from_record(record: Mapping[str, Any]) -> Change:
         row = record["row"]
         if op not in ("I", "U", "D") or (row is None) != (op == "D"):
             raise MalformedChange(f"op {op!r} with {'no ' if row is None else 'a '}row")
+        name = str(record["table"] if "table" in record else record["table_name"])
+        changed = frozenset(record["changed"] or ())
+        if (table := tables.there.get(name)) is not None:
+            name, changed, row = table.name, table.changed(changed), row and table.row(row)
         return Change(
             revision=int(record["revision"]),
             prev=int(record["prev"]),
-            table=str(record["table"] if "table" in record else record["table_name"]),
+            table=name,
             row_id=str(record["row_id"]),
             op=op,
-            changed=frozenset(record["changed"] or ()),
+            changed=changed,
             row=row,
             committed_at=str(record["committed_at"]),
         )

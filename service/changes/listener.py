@@ -25,6 +25,7 @@ from service.changes.sequence import Sequencer
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.logs import fields
 from service.metrics import Metrics
+from service.tables import STANDARD, Tables
 from service.tasks import spawn
 
 HOLE_SECONDS = 0.15
@@ -147,8 +148,10 @@ class LogListener:
         random: Callable[[], float],
         metrics: Metrics,
         heads_seconds: float = 5.0,
+        tables: Tables = STANDARD,
     ) -> None:
         self.metrics = metrics
+        self._tables = tables
         self._log = log
         self._sink = sink
         self.new_generation = new_generation
@@ -270,7 +273,7 @@ class LogListener:
         if record.get("feed") != follow.key.feed:
             return  # another feed that has the same key
         try:
-            change = from_record(record)
+            change = from_record(record, self._tables)
         except MalformedChange as error:
             logger.warning("a change from Realtime can't be read", extra=fields(**follow.key._asdict(), error=error))
             self._catch_up(follow)

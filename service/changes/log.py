@@ -6,7 +6,7 @@ its head agree.
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from postgrest import APIError
 from service.changes.change import Change, FeedKey, from_record
 from service.errors import DatabaseRefused, DatabaseUnavailable, NoSuchRow
 from service.logs import fields
+from service.tables import STANDARD, Tables
 from supabase import AsyncClient
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Snapshot:
     """All rows of a key as of ``head``: table name to row images."""
 
     head: int
-    rows: dict[str, list[dict[str, Any]]]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class Standing:
@@ -77,16 +78,17 @@ class Standing:
 class ChangeLog:
     """The change log behind a Supabase REST interface, asked with the service key.
 
-    Every method raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
+    Every method raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`. Rows come out as ``tables`` has them.
     """
 
-    def __init__(self, client: AsyncClient, standing: Standing | None = None) -> None:
+    def __init__(self, client: AsyncClient, standing: Standing | None = None, tables: Tables = STANDARD) -> None:
         self._client = client
         self._standing = standing or Standing()
+        self._tables = tables
 
     def through(self, client: AsyncClient) -> "ChangeLog":
         """The same log, asked on connections of its own."""
-        return ChangeLog(client, self._standing)
+        return ChangeLog(client, self._standing, self._tables)
 
     @property
     def available(self) -> bool:
@@ -98,7 +100,7 @@ class ChangeLog:
         # Its argument `limit` can't be named here: Supabase Lite would not quote it.
         with self._asking("feed_since"):
             answer = await self._call("feed_since", {"feed": key.feed, "key": key.key, "since": cursor})
-            changes = tuple(from_record(record) for record in answer["changes"])
+            changes = tuple(from_record(record, self._tables) for record in answer["changes"])
             return Page(int(answer["head"]), bool(answer["reset"]), changes, bool(answer["more"]))
 
     async def heads(self, feed: str, keys: Iterable[str]) -> dict[str, int]:
@@ -107,11 +109,16 @@ class ChangeLog:
             answer = await self._call("feed_heads", {"feed": feed, "keys": list(keys)})
             return {key: int(head) for key, head in answer.items()}
 
-    async def snapshot(self, function: str, argument: str, key: str) -> Snapshot:
-        """Calls a feed's snapshot function with its one argument."""
+    async def snapshot(self, key: FeedKey, function: str, argument: str) -> Snapshot:
+        """Calls a feed's snapshot function with its one argument, the key."""
         with self._asking(function):
-            answer = await self._call(function, {argument: key})
-            return Snapshot(int(answer["head"]), dict(answer["rows"]))
+            answer = await self._call(function, {argument: key.key})
+            rows = {name: self._rows(name, rows) for name, rows in answer["rows"].items()}
+            return Snapshot(int(answer["head"]), rows)
+
+    def _rows(self, name: str, rows: list[dict[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        table = self._tables.ours.get(name)
+        return rows if table is None else [table.row(row) for row in rows]
 
     async def prune(self, days: float) -> int:
         """Deletes a batch of changes older than ``days`` and returns how many; call it until it returns 0."""

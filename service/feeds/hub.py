@@ -291,7 +291,7 @@ class Hub:
     async def snapshot(self, key: FeedKey) -> Snapshot:
         """The key's rows. Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`."""
         query = self.feeds[key.feed].snapshot_query
-        return await self._log.snapshot(query.function, query.argument, key.key)
+        return await self._log.snapshot(key, query.function, query.argument)
 
     # The end
 

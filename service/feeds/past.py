@@ -22,7 +22,7 @@ REPLAY_LIMIT = 5000
 
 
 class SnapshotLog(Log, Protocol):
-    async def snapshot(self, function: str, argument: str, key: str) -> Snapshot: ...
+    async def snapshot(self, key: FeedKey, function: str, argument: str) -> Snapshot: ...
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Past:
     async def _read_state(self) -> State:
         query = self._feed.snapshot_query
         try:
-            read = await self._log.snapshot(query.function, query.argument, self._key.key)
+            read = await self._log.snapshot(self._key, query.function, query.argument)
         finally:
             self._reading_state = None
         return State(read.head, read.rows, snapshot_parts(read.head, self._feed.snapshot(read.rows)))

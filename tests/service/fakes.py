@@ -54,7 +54,7 @@ class FakeLog:
         await self._called("heads")
         return dict.fromkeys(keys, head)
 
-    async def snapshot(self, function: str, argument: str, key: str) -> Snapshot:
+    async def snapshot(self, key: FeedKey, function: str, argument: str) -> Snapshot:
         head = self.head
         await self._called("snapshot")
         return Snapshot(head, self.rows)

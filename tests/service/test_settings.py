@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from service.errors import SettingsError
 from service.proxies import Proxies, proxies
 from service.settings import Settings
+from service.tables import STANDARD
 
 SECRET_KEY = "sb_secret_0123456789"
 PUBLISHABLE_KEY = "sb_publishable_0123456789"
@@ -42,6 +43,8 @@ def test_three_variables_are_enough():
         "jwt_secret": None,
         "jwt_issuer": None,
         "cors_origins": (),
+        "tables": STANDARD,
+        "reread_seconds": 30.0,
         "heads_seconds": 5.0,
         "retention_days": 7.0,
         "stuck_seconds": 30.0,
@@ -79,6 +82,7 @@ def test_three_variables_are_enough():
         ("ROWCAST_CORS_ORIGINS", " http://a.b:3000/ ,, https://[::1] ,", "cors_origins",
          ("http://a.b:3000", "https://[::1]")),
         ("ROWCAST_CORS_ORIGINS", "https://App.Example.com", "cors_origins", ("https://app.example.com",)),
+        ("ROWCAST_REREAD_SECONDS", "0.5", "reread_seconds", 0.5),
         ("ROWCAST_HEADS_SECONDS", "0.5", "heads_seconds", 0.5),
         ("ROWCAST_LINGER_SECONDS", "0", "linger_seconds", 0.0),
         ("ROWCAST_KEEPALIVE_SECONDS", "300", "keepalive_seconds", 300.0),
@@ -109,7 +113,7 @@ def test_a_variable_is_read(name, text, field, value):
 
 
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 25
+    assert len(Settings.model_fields) == 27
 
 
 @pytest.mark.parametrize(
@@ -238,3 +242,16 @@ def test_settings_do_not_change():
 
 def test_other_variables_are_nobodys_business():
     assert read(PATH="/bin", secret_key="x", supabase_url="y", ROWCAST_URL="z") == read()
+
+
+def test_tables_are_mapped_by_a_file(tmp_path):
+    file = tmp_path / "tables.toml"
+    file.write_text('[jobs]\ntable = "tasks"\n')
+    assert read(ROWCAST_TABLES=str(file)).tables.ours["jobs"].there == "tasks"
+    file.write_text("[jobs")
+    assert "which can't be read as TOML: " in complaint(ROWCAST_TABLES=str(file))
+    file.write_text('[documents]\ntable = "x"\n')
+    assert complaint(ROWCAST_TABLES=str(file)).endswith(
+        "tables.toml', in which 'documents' is none of ingestion_sources, jobs, proposed_nodes."
+    )
+    assert "No such file" in complaint(ROWCAST_TABLES=str(tmp_path / "none.toml"))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.changes.change import Change, MalformedChange, from_record, merge
+from service.tables import mapped
 
 RECORD = {
     "revision": 7, "prev": 5, "table_name": "jobs", "row_id": "a", "op": "U", "changed": ["status"],
@@ -87,3 +88,14 @@ def test_in_whatever_groups_a_history_is_merged_the_result_is_the_same(
         at = data.draw(st.integers(0, len(groups) - 2))
         groups[at : at + 2] = [merge(groups[at], groups[at + 1])]
     assert groups == [one_by_one]
+
+
+def test_a_record_of_a_table_with_other_names_has_ours() -> None:
+    tables = mapped({"jobs": {"table": "tasks", "columns": {"title": "name"}}})
+    row = {"id": 7, "name": "Manuals", "status": "running"}
+    read = from_record({**RECORD, "table_name": "tasks", "row_id": "7", "changed": ["name"], "row": row}, tables)
+    assert (read.identity, read.changed) == (("jobs", "7"), {"title"})
+    assert read.row is not None
+    assert (read.row["id"], read.row["title"]) == ("7", "Manuals")
+    gone = from_record({**RECORD, "table_name": "tasks", "op": "D", "row": None}, tables)
+    assert (gone.table, gone.row) == ("jobs", None)

@@ -74,7 +74,7 @@ async def test_a_cursor_that_is_no_use_is_a_reset(log: ChangeLog, project: Proje
 
 async def test_a_snapshot_and_its_head_agree(log: ChangeLog, project: Project) -> None:
     source = project.source()
-    snapshot = await log.snapshot("project_snapshot", "project_id", project.id)
+    snapshot = await log.snapshot(FeedKey("project", project.id), "project_snapshot", "project_id")
     assert [row["id"] for row in snapshot.rows["ingestion_sources"]] == [source]
     page = await log.since(FeedKey("project", project.id), snapshot.head)
     assert (page.changes, page.head) == ((), snapshot.head)
@@ -130,7 +130,7 @@ async def test_an_answer_of_another_shape_is_unavailable(body: str) -> None:
         log = await connected("http://gateway.test", "sb_secret_x", http)
         for asked in (
             log.since(key, 0),
-            log.snapshot("project_snapshot", "project_id", key.key),
+            log.snapshot(key, "project_snapshot", "project_id"),
             log.heads("project", [key.key]),
         ):
             with pytest.raises(DatabaseUnavailable):
