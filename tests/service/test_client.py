@@ -1,28 +1,31 @@
-"""Questions beyond those under way wait in line, not inside httpcore, and not for ever."""
+"""Questions beyond those under way wait in line, not for ever, and leave nothing behind, whoever gives up on them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import httpx
 import psutil
 import pytest
+from aiohttp import web
 
 from service.client import Client
+from tests.conftest import unused_port
 
 AT_ONCE = 3
 
 
 class Database:
-    """Answers once it is let to."""
+    """A server that answers once it is let to."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.asked = 0
         self.under_way = 0
         self.most = 0
         self.may_answer = asyncio.Event()
-        self.is_down = False
 
-    async def answer(self, _: httpx.Request) -> httpx.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -30,115 +33,146 @@ class Database:
             await self.may_answer.wait()
         finally:
             self.under_way -= 1
-        if self.is_down:
-            raise httpx.ConnectError("down")
-        return httpx.Response(200)
+        response = web.Response()
+        if "last" in request.query:
+            response.force_close()
+        return response
 
     async def has(self, under_way: int) -> None:
         async with asyncio.timeout(10):
             while self.under_way != under_way:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
+
+    def connections(self) -> int:
+        """How many of this process lead to it, in whatever state."""
+        port = httpx.URL(self.url).port
+        return sum(bool(one.raddr) and one.raddr.port == port for one in psutil.Process().net_connections("tcp"))
 
 
 @pytest.fixture
-def database() -> Database:
-    return Database()
+async def database() -> AsyncIterator[Database]:
+    database = Database()
+    app = web.Application()
+    app.router.add_get("/", database.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        database.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield database
+    finally:
+        await runner.cleanup()
 
 
 @pytest.fixture
-async def client(database: Database) -> AsyncIterator[Client]:
-    async with Client(AT_ONCE, transport=httpx.MockTransport(database.answer)) as client:
-        yield client
+async def ask(database: Database) -> AsyncIterator[Callable[[], asyncio.Task[httpx.Response]]]:
+    async with Client(AT_ONCE) as client:
+        yield lambda: asyncio.create_task(client.get(database.url))
 
 
-def ask(client: Client) -> asyncio.Task[httpx.Response]:
-    return asyncio.create_task(client.get("http://database.test"))
+Ask = Callable[[], asyncio.Task[httpx.Response]]
 
 
-async def test_no_more_than_so_many_are_under_way_and_all_are_answered(client: Client, database: Database) -> None:
-    asked = [ask(client) for _ in range(20)]
+async def test_no_more_than_so_many_are_under_way_and_all_are_answered(ask: Ask, database: Database) -> None:
+    asked = [ask() for _ in range(20)]
     await database.has(under_way=AT_ONCE)
     database.may_answer.set()
     assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 20
     assert (database.asked, database.most) == (20, AT_ONCE)
 
 
-async def test_a_question_that_fails_or_is_given_up_gives_its_place_back(client: Client, database: Database) -> None:
-    given_up = [ask(client) for _ in range(AT_ONCE + 1)]
+async def test_a_question_that_is_given_up_gives_its_place_back_and_leaves_no_connection(
+    ask: Ask, database: Database
+) -> None:
+    given_up = [ask() for _ in range(20)]
     await database.has(under_way=AT_ONCE)
     for task in given_up:
         task.cancel()
-    await asyncio.gather(*given_up, return_exceptions=True)
-    database.is_down = True
-    database.may_answer.set()
-    for _ in range(AT_ONCE + 1):
-        with pytest.raises(httpx.ConnectError):
-            await ask(client)
-    database.is_down = False
-    database.may_answer.clear()
-    asked = [ask(client) for _ in range(AT_ONCE)]
+    await asyncio.wait(given_up)
+    await database.has(under_way=0)
+    asked = [ask() for _ in range(AT_ONCE)]
     await database.has(under_way=AT_ONCE)
+    assert database.connections() == AT_ONCE
     database.may_answer.set()
     await asyncio.gather(*asked)
 
 
 async def test_who_waits_too_long_is_told_so(database: Database) -> None:
-    async with Client(1, seconds=0.01, transport=httpx.MockTransport(database.answer)) as client:
-        first = ask(client)
-        await database.has(under_way=1)
-        with pytest.raises(httpx.PoolTimeout, match="too many questions are waiting"):
-            await ask(client)
+    async with Client(1, seconds=0.1) as client:
+        asking = [asyncio.create_task(client.get(database.url)) for _ in range(2)]
+        await asyncio.wait(asking)
         assert database.asked == 1
+        assert all(isinstance(task.exception(), httpx.TimeoutException) for task in asking)
         database.may_answer.set()
-        await first
-        assert (await ask(client)).status_code == 200
+        assert (await client.get(database.url)).status_code == 200
 
 
-async def test_who_leaves_while_old_connections_are_closed_leaves_none_open() -> None:
-    async def answer_and_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        await writer.drain()
-        await asyncio.sleep(0.01)  # so that the answers overlap, each on a connection of its own
-        writer.close()
-        await writer.wait_closed()
-
-    serving: set[asyncio.Task[None]] = set()
-
-    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.create_task(answer_and_leave(reader, writer)))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-
-    def left_open() -> int:
-        mine = (one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port)
-        return sum(one.status == psutil.CONN_CLOSE_WAIT for one in mine)
-
-    async with server, Client() as client:
-        url = f"http://127.0.0.1:{port}/"
-        await asyncio.gather(*(client.get(url) for _ in range(10)))
-        while left_open() < 10:
-            await asyncio.sleep(0.01)
-        asking = asyncio.ensure_future(client.get(url))
+async def test_who_leaves_while_old_connections_are_closed_leaves_none_open(database: Database) -> None:
+    database.may_answer.set()
+    async with Client() as client:
+        await asyncio.gather(*(client.get(database.url, params={"last": "1"}) for _ in range(10)))
+        asking = asyncio.ensure_future(client.get(database.url))
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait([asking])
-        await client.get(url)
-        assert left_open() == 0
+        await client.get(database.url)
+        assert database.connections() == 1
+
+
+async def test_the_end_leaves_no_question_and_no_connection(database: Database) -> None:
+    before = asyncio.all_tasks()
+    async with Client(AT_ONCE) as client:
+        asking = [asyncio.create_task(client.get(database.url)) for _ in range(AT_ONCE + 1)]
+        await database.has(under_way=AT_ONCE)
+        for task in asking:
+            task.cancel()
+        await asyncio.wait(asking)
+    await database.has(under_way=0)
+    assert database.connections() == 0
+    assert asyncio.all_tasks() <= before
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def saying(what: bytes) -> AsyncIterator[str]:
+    """The address of a server that says the same to everybody, and hangs up."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(what)
+        writer.close()
+        await writer.wait_closed()
+
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(say(reader, writer)))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     await asyncio.gather(*serving)
 
 
-@pytest.mark.parametrize("answers", [True, False], ids=["answered", "never answered"])
-async def test_no_question_outlives_the_client(database: Database, answers: bool) -> None:
-    before = asyncio.all_tasks()
-    async with Client(AT_ONCE, transport=httpx.MockTransport(database.answer)) as client:
-        asking = ask(client)
-        await database.has(under_way=1)
-        asking.cancel()
-        await asyncio.wait([asking])
-        assert database.under_way == 1
-        if answers:
-            database.may_answer.set()
-    assert database.under_way == 0
-    assert asyncio.all_tasks() == before
+@pytest.mark.parametrize(
+    "what",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 999999 Odd\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+    ],
+)
+async def test_an_answer_that_is_none_is_an_error_of_http(what: bytes) -> None:
+    async with saying(what) as url, Client() as client:
+        with pytest.raises(httpx.HTTPError):
+            await client.get(url)
+
+
+async def test_nobody_there_is_an_error_of_http() -> None:
+    async with Client() as client:
+        with pytest.raises(httpx.HTTPError):
+            await client.get(f"http://127.0.0.1:{unused_port()}")

@@ -35,7 +35,7 @@ def test_a_service_without_its_database_is_alive_and_not_ready(stack: StackFacts
         ready = httpx.get(f"{url}/readyz")
         assert ready.status_code == 503
         assert (ready.json()["status"], ready.json()["database"]) == ("unready", False)
-        assert "ConnectError" in ready.json()["reason"]
+        assert "Connect call failed" in ready.json()["reason"]
 
 
 def test_a_service_with_the_wrong_key_says_what_the_database_says(stack: StackFacts) -> None:
