@@ -11,6 +11,7 @@ The same without async and await for plain scripts. See docs/workers.md for what
 
 from rowcast.aio import AsyncJob, AsyncSource
 from rowcast.client import AsyncClient, Client, Connection, connect
+from rowcast.context import Progress, current_job, progress
 from rowcast.core import Proposal
 from rowcast.errors import (
     ConfigError,
@@ -25,5 +26,6 @@ from rowcast.job import Job, Source
 
 __all__ = [
     "AsyncClient", "AsyncJob", "AsyncSource", "Client", "ConfigError", "Connection", "DeliveryError", "Job",
-    "JobCancelled", "JobLost", "NotRunningError", "Proposal", "RequestError", "RowcastError", "Source", "connect",
+    "JobCancelled", "JobLost", "NotRunningError", "Progress", "Proposal", "RequestError", "RowcastError", "Source",
+    "connect", "current_job", "progress",
 ]  # fmt: skip

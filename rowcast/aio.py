@@ -4,18 +4,22 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from rowcast import rows
-from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, total_of
-from rowcast.errors import RowcastError
+from rowcast.calls import CallState
+from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, say
+from rowcast.errors import NotRunningError, RowcastError
+from rowcast.pool import AsyncPool, AsyncWaiting, each
+from rowcast.report import Run, total_of
 from rowcast.state import Operation
+from rowcast.writer import Writer
 
 T = TypeVar("T")
 
 
-class AsyncJob(BaseJob):
+class AsyncJob(AsyncWaiting, BaseJob):
     """One job, as ``async with client.job(...) as job``; otherwise as :class:`rowcast.Job`. A cancelled task ends it
     `stopped`."""
 
@@ -24,44 +28,57 @@ class AsyncJob(BaseJob):
         try:
             await _within(self._settings.deadline, begun)
         except TimeoutError:
-            raise self._give_up() from None
+            raise self._give_up(self._settings.deadline) from None
         except RowcastError:
             raise
         except BaseException as error:  # cancelled: the row may be there already, and must not stay `running`
             await self.__aexit__(type(error), error, None)
             raise
+        self._current()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        ended = self._finish(error)
+        ended, seconds = self._finish(error)
+        if isinstance(error, GeneratorExit):
+            return  # the loop is gone, and nothing can be awaited any more: the thread writes the end by itself
         try:
-            await _within(self._settings.deadline, ended)
+            await _within(seconds, ended)
         except TimeoutError:
-            note_or_raise(error, self._give_up())
+            note_or_raise(error, self._give_up(seconds))
         except RowcastError as trouble:
             note_or_raise(error, trouble)
         except BaseException:  # cancelled once more: whoever does that won't wait
-            self._give_up()
+            say(self._give_up(seconds))
             raise
 
     async def track(
-        self, items: Iterable[T] | AsyncIterable[T], stage: str | None = None, *, total: int | None = None
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        stage: str | None = None,
+        *,
+        total: int | None = None,
+        done: int = 0,
     ) -> AsyncIterator[T]:
         """As :meth:`rowcast.Job.track`, for ``async for``, over plain and async iterables."""
-        name = None if stage is None else rows.stage_name(stage)
-        self._progress(name, total_of(items, total), None)
-        if isinstance(items, AsyncIterable):
-            async for item in items:
-                self._raise_cancelled()
+        run = Run(self, stage, total_of(items, total), done)
+        try:
+            async for item in each(items):
+                await self._go_on()
                 yield item
-                self.advance()
-        else:
-            for item in items:
-                self._raise_cancelled()
-                yield item
-                self.advance()
+                run.step()
+            run.exhausted()
+        finally:
+            run.close()
+
+    def pool(self, size: int, *, counts: bool = True) -> AsyncPool:
+        """As :meth:`rowcast.Job.pool`, with tasks, for ``async with``; see :class:`rowcast.pool.AsyncPool`."""
+        return AsyncPool(self, size, counts)
+
+    async def call(self, function: str, **arguments: object) -> Any:
+        """As :meth:`rowcast.Job.call`."""
+        return await answer(self._writer, self._calling(function, arguments))
 
     async def propose(
         self, title: str, *, confidence: float, body: str | None = None, source_id: UUID | str | None = None
@@ -90,7 +107,8 @@ class AsyncJob(BaseJob):
 
     async def flush(self) -> None:
         """As :meth:`rowcast.Job.flush`."""
-        await _wait(self._flushed())
+        for each_future in self._flushed():
+            await _wait(each_future)
         self._raise_refusal()
 
     async def _do(self, operation: Operation) -> None:
@@ -134,3 +152,12 @@ async def _wait(future: "Future[None] | None") -> None:
 async def _within(seconds: float, future: "Future[None]") -> None:
     async with asyncio.timeout(seconds):
         await asyncio.wrap_future(future)
+
+
+async def answer(writer: Writer, call: CallState) -> Any:
+    """What the database answers; a task that is cancelled meanwhile gives the call up."""
+    try:
+        return await asyncio.wrap_future(call.answer)
+    except asyncio.CancelledError:
+        writer.drop(call, NotRunningError("the task that waited for this call was cancelled"))
+        raise

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from rowcast import rows
-from rowcast.aio import AsyncJob
+from rowcast.aio import AsyncJob, answer
 from rowcast.calls import CallState
 from rowcast.config import Config, read_config
 from rowcast.core import BaseJob, Settings
@@ -143,15 +143,8 @@ class AsyncClient(BaseClient[AsyncJob]):
 
     async def call(self, function: str, **arguments: object) -> Any:
         """As :meth:`rowcast.Client.call`."""
-        return await self._answer(self._call(function, arguments))
+        return await answer(self._writer, self._call(function, arguments))
 
     async def claim(self, *kinds: str, job_id: UUID | None = None) -> AsyncJob | None:
         """As :meth:`rowcast.Client.claim`, for ``async with``; a cancelled task gives its job back to the queue."""
-        return self._claimed(await self._answer(self._claim(kinds, job_id)))
-
-    async def _answer(self, call: CallState) -> Any:
-        try:
-            return await asyncio.wrap_future(call.answer)
-        except asyncio.CancelledError:
-            self._writer.drop(call, NotRunningError("the task that waited for this call was cancelled"))
-            raise
+        return self._claimed(await answer(self._writer, self._claim(kinds, job_id)))

@@ -4,18 +4,28 @@ Everything here returns at once. What can be waited for comes back as a future o
 in plain code, aio.py in async code, and neither does anything else.
 """
 
+import logging
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import Token
 from dataclasses import dataclass
-from operator import index
+from typing import Any
 from uuid import UUID
 
 from rowcast import rows
+from rowcast.calls import CallState
 from rowcast.errors import DeliveryError, JobCancelled, JobLost, NotRunningError, RowcastError
+from rowcast.report import CURRENT, Reporter
 from rowcast.state import BATCH_BYTES, BATCH_ROWS, JobState, Operation
 from rowcast.writer import Writer
+
+logger = logging.getLogger("rowcast")
+
+# Whoever presses Ctrl-C, or stops a service, waits this long for the job's end to be written, in seconds.
+STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +55,8 @@ class Proposal:
     source_id: UUID | str | None = None
 
 
-class BaseJob:
-    """A job's identity and progress. Made by the client's ``job()``; runs while its ``with`` block does."""
+class BaseJob(Reporter):
+    """A job's identity, life and rows. Made by the client's ``job()``; runs while its ``with`` block does."""
 
     def __init__(
         self,
@@ -70,11 +80,7 @@ class BaseJob:
             claim=claim,
         )
         self._entered = False
-
-    @property
-    def cancel_requested(self) -> bool:
-        """True once somebody asked for the job to stop: known at the latest a third of the lease after it was asked."""
-        return self._state.cancel_requested
+        self._token: Token[Reporter | None] | None = None
 
     @property
     def claim(self) -> UUID | None:
@@ -82,48 +88,14 @@ class BaseJob:
         return self._state.claim
 
     @property
-    def lost(self) -> bool:
-        """True once a claimed job is another worker's."""
-        return self._state.lost
+    def attempt(self) -> int:
+        """How often it has been tried, this time included."""
+        return int(str(self.row.get("attempt") or 1))
 
-    def stage(self, name: str, total: int | None = None, *, message: str | None = None) -> None:
-        """Begins the stage ``name`` at 0 of ``total`` (None: unknown). Raises ValueError for an empty name, "complete"
-        (the SDK's own word for success) and a negative total; NotRunningError outside the block."""
-        name, total = rows.stage_name(name), rows.count("total", total)
-        self._progress(name, total, rows.message(message))
-
-    def advance(self, n: int = 1, message: str | None = None) -> None:
-        """Moves the stage on by ``n`` (0 or more) and, if given, changes the message. From any thread or task; costs
-        about half a microsecond. Raises ValueError for a negative ``n``, TypeError for a fraction, NotRunningError
-        outside the block."""
-        n = index(n)
-        if n < 0:
-            raise ValueError(f"n must be 0 or more, not {n}")
-        state, writer = self._state, self._writer
-        with writer.lock:
-            self._check_running()
-            pipeline = state.pipeline
-            pipeline.current.processed += n
-            if message is not None:
-                pipeline.message = rows.message(message)
-            if not state.changed:
-                state.changed = True
-                writer.wake()
-
-    def _progress(self, name: str | None, total: int | None, message: str | None) -> None:
-        with self._writer.lock:
-            self._check_running()
-            pipeline = self._state.pipeline
-            pipeline.begin(name, total, self._writer.clock())
-            pipeline.message = message
-            self._state.changed = True
-            self._writer.wake()
-
-    def _check_running(self) -> None:
-        if self._state.closed_by is not None:
-            raise self._state.closed_by
-        if not self._entered or self._state.end is not None:
-            raise NotRunningError("this job is not running: use it inside its `with` block")
+    @property
+    def checkpointed(self) -> Any:
+        """What an earlier attempt at this job left with `checkpoint`; None when there is nothing."""
+        return self.row.get("checkpoint")
 
     # Life
 
@@ -135,27 +107,37 @@ class BaseJob:
         self._writer.add(self._state)
         return self._state.begun
 
-    def _finish(self, error: BaseException | None) -> "Future[None]":
-        """The end that ``error`` means. Only an Exception is a failure: what is none (a cancelled task, Ctrl-C,
-        SystemExit) was somebody's wish to stop; a claimed job is then the next worker's."""
+    def _current(self) -> None:
+        """It is the one that `rowcast.current_job` gives from now on, until `_finish`."""
+        self._token = CURRENT.set(self)
+
+    def _finish(self, error: BaseException | None) -> "tuple[Future[None], float]":
+        """The end that ``error`` means, and how long to wait for it. Only an Exception is a failure: what is none (a
+        cancelled task, Ctrl-C, SystemExit) was somebody's wish to stop, who won't wait for long; a claimed job is then
+        the next worker's."""
+        if self._token is not None:
+            with suppress(ValueError):  # entered in another context
+                CURRENT.reset(self._token)
+        seconds = self._settings.deadline
         status: rows.JobStatus = "completed"
         told = None
-        if isinstance(error, JobCancelled):
+        if only(error, JobCancelled) or only(error, JobLost):
             status = "stopped"
         elif isinstance(error, Exception):
             status, told = "failed", rows.error_text(error)
         elif error is not None:
             status = "stopped" if self.claim is None else "queued"
+            seconds = min(seconds, STOP_SECONDS)
         with self._writer.lock:
-            future = self._state.finish(status, told, self._writer.clock() + self._settings.deadline)
+            future = self._state.finish(status, told, self._writer.clock() + seconds)
             self._writer.wake()
-        return future
+        return future, seconds
 
-    def _give_up(self) -> DeliveryError:
+    def _give_up(self, seconds: float) -> DeliveryError:
         with self._writer.lock:
             unwritten, last_error = self._state.unwritten(), self._state.last_error
         error = DeliveryError(
-            f"Job {self.id}: not written within {self._settings.deadline:g} s: {', '.join(unwritten)}"
+            f"Job {self.id}: not written within {seconds:g} s: {', '.join(unwritten)}"
             f" (last error: {last_error or 'none, the database is only slow'})",
             unwritten=unwritten,
             last_error=last_error,
@@ -174,12 +156,23 @@ class BaseJob:
             self._writer.wake()
         return waiting
 
-    def _flushed(self) -> "Future[None] | None":
+    def _flushed(self) -> "list[Future[None]]":
         with self._writer.lock:
             self._check_running()
-            future = self._state.flushed()
+            futures = self._state.flushed()
             self._writer.wake()
-        return future
+        return futures
+
+    def _calling(self, function: str, arguments: Mapping[str, object]) -> CallState:
+        """A call that carries the job's id, claim and pipeline; until it is answered, progress waits."""
+        with self._writer.lock:
+            self._check_running()
+            pipeline = self._state.hold(self._writer.clock())
+        about = {"job_id": self.id, "claim": self.claim, "pipeline": pipeline}
+        call = CallState(function, {**about, **arguments}, random.random)
+        call.answer.add_done_callback(lambda _: self._state.release(self._writer.clock()))  # with the lock held
+        self._writer.add(call)
+        return call
 
     def _raise_refusal(self) -> None:
         with self._writer.lock:
@@ -207,12 +200,6 @@ class BaseJob:
         source_id, row = rows.source(str(self.project_id), name, type_, uri)
         return source_id, Operation("ingestion_sources", (rows.encode(row),))
 
-    def _raise_cancelled(self) -> None:
-        if self._state.lost:
-            raise JobLost(f"Job {self.id} is another worker's now: it was not heard of for longer than its lease")
-        if self._state.cancel_requested:
-            raise JobCancelled(f"Job {self.id} was asked to stop")
-
 
 class BaseSource:
     """A row of ``ingestion_sources``."""
@@ -226,11 +213,11 @@ class BaseSource:
         return Operation("ingestion_sources", (rows.encode(values),), row_id=self.id)
 
 
-def total_of(items: object, total: int | None) -> int | None:
-    """The total as given, else the length of ``items`` where they have one."""
-    if total is not None:
-        return rows.count("total", total)
-    return len(items) if isinstance(items, Sized) else None
+def only(error: BaseException | None, kind: type[Exception]) -> bool:
+    """Whether ``error`` is of this kind; of a group, whether all its leaves are."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(only(leaf, kind) for leaf in error.exceptions)
+    return isinstance(error, kind)
 
 
 def note_or_raise(error: BaseException | None, trouble: RowcastError) -> None:
@@ -238,3 +225,9 @@ def note_or_raise(error: BaseException | None, trouble: RowcastError) -> None:
     if error is None:
         raise trouble
     error.add_note(f"Besides, rowcast could not deliver the job's end. {type(trouble).__name__}: {trouble}")
+    if not isinstance(error, Exception):  # nobody prints those
+        say(trouble)
+
+
+def say(trouble: RowcastError) -> None:
+    logger.error("Could not deliver the job's end. %s", trouble)

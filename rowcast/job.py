@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from rowcast import rows
-from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, total_of
+from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, say
 from rowcast.errors import RowcastError
+from rowcast.pool import Pool
 from rowcast.state import Operation
 
 T = TypeVar("T")
@@ -27,37 +28,47 @@ class Job(BaseJob):
         try:
             begun.result(self._settings.deadline)
         except TimeoutError:
-            raise self._give_up() from None
+            raise self._give_up(self._settings.deadline) from None
         except RowcastError:
             raise
         except BaseException as error:  # Ctrl-C: the row may be there already, and must not stay `running`
             self.__exit__(type(error), error, None)
             raise
+        self._current()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        ended = self._finish(error)
+        ended, seconds = self._finish(error)
         try:
-            ended.result(self._settings.deadline)
+            ended.result(seconds)
         except TimeoutError:
-            note_or_raise(error, self._give_up())
+            note_or_raise(error, self._give_up(seconds))
         except RowcastError as trouble:
             note_or_raise(error, trouble)
         except BaseException:  # a second Ctrl-C: whoever sends it won't wait
-            self._give_up()
+            say(self._give_up(seconds))
             raise
 
-    def track(self, items: Iterable[T], stage: str | None = None, *, total: int | None = None) -> Iterator[T]:
-        """The ``items``, each counted once its loop body is done. ``total`` defaults to their length, where they have
-        one. Raises JobCancelled before the next item when the job was asked to stop."""
-        name = None if stage is None else rows.stage_name(stage)
-        self._progress(name, total_of(items, total), None)
-        for item in items:
-            self._raise_cancelled()
-            yield item
-            self.advance()
+    def track(
+        self, items: Iterable[T], stage: str | None = None, *, total: int | None = None, done: int = 0
+    ) -> Iterator[T]:
+        """The ``items``, each counted once its loop body is done: a stage of its own, or, in the body of another track,
+        a part of that one's item. ``total`` defaults to their length, where they have one; ``done`` is what an earlier
+        attempt did of it. Before the next item it waits while the job is paused, and raises JobCancelled when it was
+        asked to stop, JobLost when it is another worker's."""
+        return self._each(items, stage, total, done, self.wait)
+
+    def pool(self, size: int, *, counts: bool = True) -> Pool:
+        """``size`` threads that share items, for a ``with`` block; see :class:`rowcast.pool.Pool`. Each item that is
+        done counts in the stage under way, unless ``counts`` is False."""
+        return Pool(self, size, counts)
+
+    def call(self, function: str, **arguments: object) -> Any:
+        """As the client's ``call``, with the job's id, claim and pipeline as further arguments: for a function of the
+        database that writes the job's row itself. Until it has answered, no progress is written beside it."""
+        return self._calling(function, arguments).answer.result()
 
     def propose(
         self, title: str, *, confidence: float, body: str | None = None, source_id: UUID | str | None = None
@@ -81,9 +92,10 @@ class Job(BaseJob):
         return Source(self, source_id, name)
 
     def flush(self) -> None:
-        """Waits until every row queued so far is written, however long that takes; raises RequestError when one was
-        refused."""
-        _wait(self._flushed())
+        """Waits until every row queued so far, and the checkpoint, is written, however long that takes; raises
+        RequestError when one was refused."""
+        for each in self._flushed():
+            _wait(each)
         self._raise_refusal()
 
     def _do(self, operation: Operation) -> None:

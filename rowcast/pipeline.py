@@ -176,10 +176,10 @@ class Pipeline:
         around.inner.append(track)
         return track
 
-    def step(self, track: Track) -> None:
-        track.done += 1
+    def step(self, track: Track, n: int = 1) -> None:
+        track.done += n
         if track.stage.parent is not None:
-            track.stage.processed += 1
+            track.stage.processed += n
 
     def leave(self, track: Track) -> None:
         track.open = False

@@ -30,10 +30,13 @@ def clean(text: str) -> str:
 
 def message(text: str | None) -> str | None:
     """A message of any length, cut to MESSAGE_LIMIT characters."""
-    if text is None:
-        return None
-    text = clean(str(text))
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+    return None if text is None else cut(str(text), MESSAGE_LIMIT)
+
+
+def cut(text: str, limit: int) -> str:
+    """``text`` in at most ``limit`` characters."""
+    text = clean(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def name(field: str, text: str) -> str:

@@ -6,10 +6,13 @@ The contract, which tests/rowcast/test_state.py holds it to:
 - The job's own row is the first write, its end the last; queued rows go out in the order they came, as few requests
   as the limits allow, and all of them before the end. A claimed job has its row; its heartbeats and its end name the
   claim, and count for nothing once that is lost.
-- Progress is one value, the newest. The first write of it is due at once, each later one no sooner than `interval`
-  after the last; the end carries it in its own write, or comes right after it. What was not written is still the
-  newest state, so memory does not grow however long nothing can be written.
-- A heartbeat is due every third of the lease, whether anything advances or not.
+- Progress is one value, the newest, pipeline and checkpoint in it. The first write of it is due at once, each later one
+  no sooner than `interval` after the last; the end carries it in its own write, or comes right after it. What was not
+  written is still the newest state, so memory does not grow however long nothing can be written. While a call that
+  carries it is under way (`hold`), it is not due.
+- A heartbeat is due every third of the lease, whether anything advances or not; while the job is paused every second,
+  at least. It tells what others have done to the job, and so does the answer to progress: asked to stop, paused
+  (`resumed` is what to wait for), ended (nothing is written any more), or given to somebody else.
 - What failed to arrive is due again after a growing, jittered pause, for ever. Every write may therefore arrive twice
   and must bear it: inserts carry their ids and skip what is there, updates set values.
 - What was refused is not sent again: its caller is told, or, where nobody waits, the next caller. A batch that was
@@ -25,12 +28,15 @@ from typing import Any, Literal
 from uuid import UUID
 
 from rowcast import rows
+from rowcast.checkpoint import Checkpoints
 from rowcast.errors import RequestError
 from rowcast.pipeline import Pipeline
 
 BATCH_ROWS, BATCH_BYTES = 100, 512 * 1024  # of one insert
 QUEUE_ROWS, QUEUE_BYTES = 1_000, 4 * 1024 * 1024  # past these, callers wait
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+PAUSED_BEAT = 1.0  # seconds between heartbeats of a paused job
+ENDED = frozenset({"completed", "failed", "stopped"})
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +131,10 @@ class JobState:
     ) -> None:
         self.job_id = job_id
         self.claim = claim
-        self.lost = False  # the claim
+        self.lost = False  # to another worker
+        self.ended_as: str | None = None  # by somebody else
+        self.resumed: Future[None] | None = None  # while it is paused
+        self.checkpoints = Checkpoints()
         # Of this attempt alone: a job that is tried again is somebody else's.
         self._row = {"id": f"eq.{job_id}", "attempt": f"eq.{row.get('attempt', 1)}", "select": "id"}
         told = row.get("pipeline")  # of a claimed job: what this attempt had told before
@@ -145,6 +154,9 @@ class JobState:
         self.end: End | None = None
         self.queue: deque[Operation] = deque()
         self.rows = self.bytes = 0  # in the queue
+        self._queued = self._written = 0  # operations, ever
+        self._checkpoint: str | None = None  # that the write under way carries
+        self._holds = 0
         self._interval = interval
         self._lease = lease
         self._chance = chance
@@ -167,10 +179,25 @@ class JobState:
         self._append(operation)
         return operation.wait() if self.rows > QUEUE_ROWS or self.bytes > QUEUE_BYTES else None
 
-    def flushed(self) -> "Future[None] | None":
-        """The future of the last row in the queue, None when there is none."""
-        self._pause_until = 0.0  # somebody waits now
-        return self.queue[-1].wait() if self.queue else None
+    def flushed(self) -> "list[Future[None]]":
+        """The futures of the last row in the queue and of the checkpoint, where there are any."""
+        self._pause_until = self._progress_due = 0.0  # somebody waits now
+        last = self.queue[-1].wait() if self.queue else None
+        checkpoint = None if self._over() else self.checkpoints.written()
+        return [future for future in (last, checkpoint) if future is not None]
+
+    def checkpoint(self, value: str) -> None:
+        self.checkpoints.put(value, self._queued)
+
+    def hold(self, now: float) -> dict[str, Any]:
+        """The pipeline for a call that writes it itself; `release` must follow."""
+        self._holds += 1
+        self.changed = False
+        return self.pipeline.as_object(now)
+
+    def release(self, now: float) -> None:
+        self._holds -= 1
+        self._progress_due = now + self._interval
 
     def finish(self, status: rows.JobStatus, error_message: str | None, deadline: float) -> "Future[None]":
         """Asks for the job's end to be written, by ``deadline`` (in the clock of `take`)."""
@@ -178,6 +205,8 @@ class JobState:
         if self.claim is not None and self._told:
             self.changed = True  # its end is a function's, which does not know how the pipeline ends
         self.end = End(status, rows.message(error_message), deadline)
+        self._progress_due = 0.0
+        self._resume(0.0)
         if self.closed_by is not None:
             self.end.done.set_exception(self.closed_by)
         return self.end.done
@@ -195,6 +224,8 @@ class JobState:
         named = [f"{number} row{'s' if number > 1 else ''} of {table}" for table, number in counts.items()]
         if self.end is not None:
             return (*named, f"the job's end ({self.end.status})")
+        if self.checkpoints.pending():
+            named = [*named, "its checkpoint"]
         return (*named, "its progress") if self.changed else tuple(named)
 
     # What the writer asks
@@ -208,7 +239,7 @@ class JobState:
             moments.append(0.0)
         if self.started:
             moments.append(self._heartbeat_due)
-            if self.changed:
+            if self._owes_progress():
                 moments.append(self._progress_due)
         return max(self._pause_until, min(moments))
 
@@ -218,17 +249,10 @@ class JobState:
             return None
         patience = 10.0 if self.end is None else min(10.0, max(1.0, self.end.deadline - now))
         if self.started and self._heartbeat_due <= now:
-            body = rows.encode({"job_id": str(self.job_id), "lease_seconds": self._lease, **self._claimed()})
-            return Write("heartbeat", "POST", "rpc/job_heartbeat", {}, body, "the job's heartbeat", patience)
-        ripe = self._progress_due <= now if self.end is None else self.claim is not None
-        if self.started and self.changed and ripe:
-            self.changed, self._told = False, True
-            self._progress_due = now + self._interval
-            # A request that was given up may still arrive, after the end even: it must not turn back a job that ended.
-            params = {**self._row, "status": "in.(running,stalled)"}
-            end = None if self.end is None else self._outcome(self.end)[0]
-            body = rows.encode(self._progress(now, end))
-            return Write("progress", "PATCH", "jobs", params, body, "the job's progress", patience)
+            return self._heartbeat("heartbeat", patience)
+        ripe = self._progress_due <= now and (self.end is None or (self.claim is not None and not self.queue))
+        if self.started and ripe and self._owes_progress():
+            return self._progress_write(now, patience)
         if self.queue:
             return self._rows(patience)
         return self._end(self.end, now, patience) if self.end is not None else None
@@ -252,6 +276,8 @@ class JobState:
             if operation.done is not None:
                 operation.done.set_exception(error)
         self.queue.clear()
+        self.checkpoints.close(error)
+        self._resume(0.0)
         if self.end is not None and not self.end.done.done():
             self.end.done.set_exception(error)
 
@@ -259,12 +285,14 @@ class JobState:
 
     def _append(self, operation: Operation) -> Operation:
         self.queue.append(operation)
+        self._queued += 1
         self.rows += len(operation.objects)
         self.bytes += operation.size
         return operation
 
     def _shift(self) -> Operation:
         operation = self.queue.popleft()
+        self._written += 1
         self.rows -= len(operation.objects)
         self.bytes -= operation.size
         return operation
@@ -290,8 +318,31 @@ class JobState:
         params = {"on_conflict": "id", "select": "id"}
         return Write("rows", "POST", first.table, params, body, what, patience, tuple(batch))
 
-    def _progress(self, now: float, end: rows.JobStatus | None = None) -> dict[str, object]:
-        return {**self.pipeline.columns(), "pipeline": self.pipeline.as_object(now, end)}
+    def _owes_progress(self) -> bool:
+        owed = self.changed or self.checkpoints.ripe(self._written) is not None
+        return owed and not self._holds and not self._over()
+
+    def _over(self) -> bool:
+        """Whether nothing that it could write of the job counts any more."""
+        return self.ended_as is not None or self.lost
+
+    def _heartbeat(self, kind: Literal["heartbeat", "end"], patience: float) -> Write:
+        body = rows.encode({"job_id": str(self.job_id), "lease_seconds": self._lease, **self._claimed()})
+        return Write(kind, "POST", "rpc/job_heartbeat", {}, body, "the job's heartbeat", patience)
+
+    def _progress_write(self, now: float, patience: float) -> Write:
+        self.changed, self._told = False, True
+        self._progress_due = now + self._interval
+        # A request that was given up may still arrive, after the end even: it must not turn back a job that ended.
+        params = {**self._row, "status": "in.(running,paused,stalled)", "select": "id,status,cancel_requested_at"}
+        body = self._progress(now, None if self.end is None else self._outcome(self.end)[0])
+        return Write("progress", "PATCH", "jobs", params, body, "the job's progress", patience)
+
+    def _progress(self, now: float, end: rows.JobStatus | None = None, **more: object) -> str:
+        """The body of a write that carries progress; ``more`` beats its columns."""
+        text = rows.encode({**self.pipeline.columns(), "pipeline": self.pipeline.as_object(now, end), **more})
+        self._checkpoint = self.checkpoints.ripe(self._written)
+        return text if self._checkpoint is None else f'{text[:-1]},"checkpoint":{self._checkpoint}}}'
 
     def _outcome(self, end: End) -> tuple[rows.JobStatus, str | None]:
         if end.status == "completed" and self.refusal is not None:
@@ -303,13 +354,15 @@ class JobState:
         if self.claim is not None:
             told = {"job_id": str(self.job_id), "status": status, "error_message": error_message, **self._claimed()}
             return Write("end", "POST", "rpc/end_job", {}, rows.encode(told), f"the job's end ({status})", patience)
-        values: dict[str, object] = {
-            "status": status, "error_message": error_message, **self._progress(now, status),
-        }  # fmt: skip
+        if self._over():
+            return self._heartbeat("end", patience)
+        more: dict[str, object] = {"status": status, "error_message": error_message}
         if status == "completed":
-            count = values["progress_current"] if values["progress_total"] is None else values["progress_total"]
-            values |= {"progress_stage": rows.COMPLETE, "progress_current": count, "progress_total": count}
-        return Write("end", "PATCH", "jobs", self._row, rows.encode(values), f"the job's end ({status})", patience)
+            columns = self.pipeline.columns()
+            count = columns["progress_current"] if columns["progress_total"] is None else columns["progress_total"]
+            more |= {"progress_stage": rows.COMPLETE, "progress_current": count, "progress_total": count}
+        body = self._progress(now, status, **more)
+        return Write("end", "PATCH", "jobs", self._row, body, f"the job's end ({status})", patience)
 
     def _claimed(self) -> dict[str, str]:
         return {} if self.claim is None else {"claim": str(self.claim)}
@@ -350,18 +403,18 @@ class JobState:
                 self._heartbeat_due = now + self._lease / 3
                 self.refusal = self.refusal or error
             case "progress":
+                self._checkpoint_settled()
                 self.refusal = self.refusal or error
 
     def _delivered(self, write: Write, answer: object, now: float) -> None:
         gone = RequestError(f"{write.what} could not be written: its row is gone, or another attempt's", status=0)
         match write.kind:
             case "heartbeat":
-                self._heartbeat_due = now + self._lease / 3
                 if isinstance(answer, dict):
-                    self.cancel_requested = bool(answer.get("cancel_requested"))
-                    self.lost = answer.get("status") == "lost"
+                    self._heard(answer.get("status"), bool(answer.get("cancel_requested")), now)
                 else:
                     self.refusal = self.refusal or gone
+                self._heartbeat_due = now + (min(PAUSED_BEAT, self._lease / 3) if self.resumed else self._lease / 3)
             case "rows" if write.method == "PATCH" and answer == []:
                 self._refused(write, gone, now)
             case "rows":
@@ -373,13 +426,50 @@ class JobState:
             case "end" if answer == []:
                 self.close(gone)
             case "end" if self.end is not None:
+                self._checkpoint_settled()
                 self.closed = True
+                if self.claim is None and self._over() and self.end.status != "stopped":
+                    self.refusal = self.refusal or self._too_late(self.end)
                 if self.refusal is not None:
                     self.end.done.set_exception(self.refusal)
                 else:
                     self.end.done.set_result(None)
-            case _:  # progress: an empty answer means a job that is not running any more, which the heartbeat tells
+            case "progress" if isinstance(answer, list) and answer:
+                self._checkpoint_settled()
+                if "status" in answer[0]:
+                    self._heard(answer[0]["status"], answer[0]["cancel_requested_at"] is not None, now)
+            case "progress":  # it is not running any more: the heartbeat tells why
+                self._heartbeat_due = now
+            case _:
                 pass
+
+    def _too_late(self, end: End) -> RequestError:
+        why = "it is another attempt's" if self.lost else f"a {self.ended_as} job can't become {end.status}"
+        return RequestError(f"the job's end ({end.status}) could not be written: {why}", status=0)
+
+    def _checkpoint_settled(self) -> None:
+        if self._checkpoint is not None:
+            self.checkpoints.settled(self._checkpoint)
+
+    def _heard(self, status: object, cancel_requested: bool, now: float) -> None:
+        """What the job's row says."""
+        self.cancel_requested = cancel_requested
+        self.lost = status == "lost"
+        self.ended_as = str(status) if status in ENDED else None
+        if self._over():
+            self.checkpoints.close(RequestError(f"the job's checkpoint could not be written: the job is {status}"))
+        if status != "paused" or cancel_requested:
+            self._resume(now)
+        elif self.resumed is None:
+            self.resumed = promise()
+            self.pipeline.pause(now)
+            self._heartbeat_due = now + min(PAUSED_BEAT, self._lease / 3)
+
+    def _resume(self, now: float) -> None:
+        if self.resumed is not None:
+            self.pipeline.resume(now)
+            self.resumed.set_result(None)
+            self.resumed = None
 
 
 def _text(value: object) -> str | None:

@@ -75,7 +75,7 @@ def test_every_table_grants_what_was_decided_and_no_more(sandbox: Connection) ->
     assert granted == {table: ["".join(sorted(g)) for g in grants] for table, grants in TABLES.items()}
 
 
-def test_only_a_jobs_payload_is_kept_from_members(sandbox: Connection) -> None:
+def test_only_a_jobs_payload_and_checkpoint_are_kept_from_members(sandbox: Connection) -> None:
     columns = sandbox.execute(
         "select attrelid::regclass::text, attname, has_column_privilege('authenticated', attrelid, attnum, 'select'), "
         "  has_column_privilege('authenticated', attrelid, attnum, 'insert, update, references'), "
@@ -87,7 +87,7 @@ def test_only_a_jobs_payload_is_kept_from_members(sandbox: Connection) -> None:
     whole = {
         table for table, _, _, _, _ in columns if all(t != table or not readable for t, _, readable, _, _ in columns)
     }
-    assert {pair for pair in hidden if pair[0] not in whole} == {("jobs", "payload")}
+    assert {pair for pair in hidden if pair[0] not in whole} == {("jobs", "payload"), ("jobs", "checkpoint")}
     assert whole == {
         "enrichment_config",
         "stream_tickets",
@@ -213,9 +213,10 @@ def test_nobody_but_the_service_role_writes(world: World, role: str, table: str)
             world.db.execute(sql.SQL(attempt).format(name, column))
 
 
-def test_a_jobs_payload_is_refused_to_members(world: World) -> None:
+@pytest.mark.parametrize("column", ["payload", "checkpoint"])
+def test_what_a_worker_is_told_and_leaves_is_refused_to_members(world: World, column: str) -> None:
     with pytest.raises(errors.InsufficientPrivilege), acting_as(world.db, "authenticated", world.member):
-        world.db.execute("select payload from jobs")
+        world.db.execute(sql.SQL("select {} from jobs").format(sql.Identifier(column)))
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,21 @@ def test_a_bom_whose_job_loses_every_worker_fails_with_it(upload: Callable[..., 
     assert state["failed_at"] is not None
 
 
+def test_a_batch_is_written_with_the_job_s_pipeline_in_one_change(upload: Callable[..., Bom]) -> None:
+    bom = upload(known=25)
+    bom.start()
+    held = bom.claim()
+    under_way = [outcome(item) for item in bom.write()["items"]]
+    sql = "select count(*) from feed_changes where table_name = 'jobs'"
+    before = one(bom.db, sql)
+    one(
+        bom.db, "select write_batch(%s, %s, %s, %s)",
+        held["job"]["id"], held["claim"], json.dumps(under_way), '{"overall_progress_percent": 40}',
+    )  # fmt: skip
+    assert one(bom.db, "select pipeline from jobs") == {"overall_progress_percent": 40}
+    assert one(bom.db, sql) == before + 1
+
+
 def test_a_pause_takes_the_batch_under_way_and_a_resume_goes_on(upload: Callable[..., Bom]) -> None:
     bom = upload(known=25)
     bom.start()
@@ -231,7 +246,9 @@ def test_a_pause_takes_the_batch_under_way_and_a_resume_goes_on(upload: Callable
     under_way = [outcome(item) for item in bom.write()["items"]]
     assert bom.control("pause")["status"] == "paused"
     assert bom.job[0] == "paused"
-    assert bom.write(under_way) == {"status": "paused", "items": [], "max_parallel": 5}
+    assert bom.write(under_way) == {
+        "status": "paused", "items": [], "max_parallel": 5, "total": 25, "done": 10, "message": "Batch 1 of 3",
+    }  # fmt: skip
     assert bom.write() == {"status": "lost", "items": []}, "it has let go"
     assert bom.claim() is None
     assert bom.control("resume")["status"] == "enriching"

@@ -107,14 +107,11 @@ class FaultyRest:
             rows.update((row["id"], row) for row in new)
             return [{"id": row["id"]} for row in new]
         row = rows.get(query["id"].removeprefix("eq."))
-        if row is None or ("status" in query and row.get("status") not in _among(query["status"])):
+        allowed = query.get("status", "").removeprefix("in.(").removesuffix(")").split(",")
+        if row is None or ("status" in query and row.get("status") not in allowed):
             return []
         row.update(body)
-        return [{"id": row["id"]}]
-
-
-def _among(condition: str) -> list[str]:
-    return condition.removeprefix("in.(").removesuffix(")").split(",")
+        return [{name: row.get(name) for name in query["select"].split(",")}]
 
 
 class _ignored:  # noqa: N801 - reads like contextlib.suppress, which hides which error is meant

@@ -1,7 +1,8 @@
 import pytest
 
-from rowcast.core import note_or_raise, total_of
+from rowcast.core import note_or_raise
 from rowcast.errors import DeliveryError
+from rowcast.report import total_of
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_job_asked_to_stop_stops_before_its_next_item(server, connect):
                 seen = sum(path == "rpc/job_heartbeat" for _, path, _ in server.writes)
                 server.wait(lambda seen=seen: sum(p == "rpc/job_heartbeat" for _, p, _ in server.writes) >= seen + 2)
     assert done == [0, 1, 2]
-    assert job.cancel_requested
+    assert job.cancelled
     assert server.row("jobs", job.id)["status"] == "stopped"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -349,7 +350,7 @@ def test_a_job_that_was_queued_for_another_attempt_is_not_its_makers_to_end(conn
                 database_connection.execute("select retry_job(%s)", [job.id])
 
     jobs: list[UUID] = []
-    with pytest.raises(rowcast.RequestError, match="or another attempt's"):
+    with pytest.raises(rowcast.RequestError, match="another attempt's"):
         work()
     assert row(jobs[0])["status"] == "queued"
 
@@ -361,3 +362,37 @@ def test_a_status_that_can_not_follow_is_refused_at_once(connect, project, row, 
 
     with pytest.raises(rowcast.RequestError, match="a stopped job can't become completed"):
         work()
+
+
+def test_another_attempt_finds_the_checkpoint_and_a_pipeline_of_its_own(connect, queued, row, changes):
+    kind, job_id = queued()
+    with connect(interval=0.02) as client:
+        with pytest.raises(OSError, match="torn"), client.claim(kind) as job:  # noqa: PT012 - the end of its block
+            job.stage("reading", 10)
+            job.advance(4)
+            job.checkpoint({"page": 4})
+            raise OSError("torn")
+        assert row(job_id)["pipeline"]["stages"]["reading"]["status"] == "error"
+        client.call("retry_job", job_id=job_id)
+        with client.claim(kind) as job:
+            assert (job.attempt, job.checkpointed) == (2, {"page": 4})
+            job.stage("reading", 10, done=job.checkpointed["page"])
+            job.advance(6)
+    ended = row(job_id)
+    assert (ended["status"], ended["pipeline"]["overall_progress_percent"]) == ("completed", 100)
+    assert all("checkpoint" not in image for image in changes(job_id))
+
+
+def test_a_job_that_somebody_pauses_waits_and_goes_on(connect, queued, row, database_connection):
+    kind, job_id = queued()
+    with connect(interval=0.02, lease=3) as client, client.claim(kind) as job:
+        for number in job.track(range(3), "reading"):
+            if number == 1:
+                database_connection.execute("update jobs set status = 'paused' where id = %s", [job_id])
+                job.log("a line, whose answer tells it")
+                while not job.paused:
+                    time.sleep(0.005)
+                resume = "update jobs set status = 'running' where id = %s"
+                threading.Timer(0.1, database_connection.execute, [resume, [job_id]]).start()
+        assert not job.paused
+    assert row(job_id)["status"] == "completed"

@@ -94,7 +94,7 @@ def test_a_claimed_job_s_last_progress_says_how_it_ends_and_comes_before_the_end
 def test_progress_can_not_turn_back_a_job_that_ended():
     job = started_state()
     advance(job)
-    assert job.take(0).params["status"] == "in.(running,stalled)"
+    assert job.take(0).params["status"] == "in.(running,paused,stalled)"
 
 
 def test_what_a_job_writes_counts_for_its_own_attempt_alone():
@@ -106,6 +106,48 @@ def test_what_a_job_writes_counts_for_its_own_attempt_alone():
     job.settle(job.take(0), Delivered({"status": "running", "cancel_requested": False}), 0)
     advance(job)
     assert job.take(0).params["attempt"] == "eq.3"
+
+
+def test_progress_waits_while_a_call_carries_it():
+    job = started_state()
+    advance(job)
+    assert job.hold(1)["stages"]["work"]["processed"] == 1
+    advance(job)
+    assert job.take(1) is None
+    assert job.due() == 20  # the heartbeat
+    job.release(3)
+    assert job.due() == 3.5
+    assert json.loads(deliver(job, 3.5).body)["progress_current"] == 2
+
+
+def test_while_it_is_paused_heartbeats_come_every_second_and_tell_when_it_is_resumed():
+    job = started_state()
+    advance(job)
+    job.settle(job.take(1), Delivered([{"status": "paused", "cancel_requested_at": None}]), 1)
+    paused = job.resumed
+    assert job.due() == 2
+    job.settle(job.take(2), Delivered({"status": "paused", "cancel_requested": False}), 2)
+    assert job.resumed is paused
+    assert job.due() == 3
+    job.settle(job.take(3), Delivered({"status": "running", "cancel_requested": False}), 3)
+    assert paused.done()
+    assert job.resumed is None
+    assert job.due() == 23
+
+
+@pytest.mark.parametrize("status", ["stopped", "lost"])
+def test_what_is_ended_or_lost_is_over(status):
+    job = started_state()
+    job.checkpoint("7")
+    waiting = job.flushed()
+    job.settle(job.take(20), Delivered({"status": status, "cancel_requested": False}), 20)
+    assert "could not be written" in str(waiting[0].exception())
+    advance(job)
+    assert job.due() == 40  # heartbeats, and no progress
+    done = job.finish("completed", None, 60)
+    assert deliver(job, 20).path == "rpc/job_heartbeat"
+    with pytest.raises(RequestError, match="could not be written: "):
+        done.result(0)
 
 
 def test_a_heartbeat_every_third_of_the_lease_though_nothing_advances():
@@ -449,7 +491,7 @@ def test_a_claimed_job_has_its_row_and_names_its_claim():
     advance(job, 3)
     job.put(proposal())
     job.finish("queued", None, 30)
-    progress, rows, end = [deliver(job, 1) for _ in range(3)]
+    rows, progress, end = [deliver(job, 1) for _ in range(3)]
     assert json.loads(progress.body)["progress_current"] == 3
     assert rows.path == "proposed_nodes"
     assert end.path == "rpc/end_job"

@@ -1,0 +1,303 @@
+"""Workers that share a job's items: tasks in async code, threads in plain code. The pipeline tells what each is at.
+
+Both sorts promise the same: at most ``size`` items are under way, an item begins only while the job is neither paused
+nor asked to stop, the first one that fails ends the pool (what is under way is cancelled, where it can be; nothing more
+begins) and its exception is raised where the pool is used next, at the latest where its block is left.
+"""
+
+import asyncio
+import inspect
+import threading
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+from uuid import UUID
+
+from rowcast import rows
+from rowcast.pipeline import Pool as Workers
+from rowcast.pipeline import Stage
+from rowcast.report import PLACE, Place, Reporter, total_of
+
+R = TypeVar("R")
+T = TypeVar("T")
+J = TypeVar("J", bound=Reporter)
+
+MOST = 1_000
+LABEL_LIMIT = 120
+
+
+class AsyncWaiting(Reporter):
+    """What an async pool asks of its job."""
+
+    async def _go_on(self) -> None:
+        """Waits while the job is paused; raises as ``check``."""
+        while (resumed := self._state.resumed) is not None:
+            await asyncio.wrap_future(resumed)
+        self.check()
+
+
+class BasePool(Generic[J]):
+    """What is told of a pool."""
+
+    def __init__(self, job: J, size: int, counts: bool) -> None:
+        if not isinstance(size, int) or not 1 <= size <= MOST:
+            raise ValueError(f"size must be a whole number from 1 to {MOST}, not {size!r}")
+        self._job = job
+        self._size = size
+        self._counts = counts
+        self._failure: BaseException | None = None
+        self._workers: Workers | None = None
+
+    def _open(self) -> None:
+        with self._job._reporting():  # noqa: SLF001 - the pool is a part of its job
+            self._workers = self._job._state.pipeline.add_pool(self._size)  # noqa: SLF001
+
+    def _close(self) -> None:
+        with self._job._writer.lock:  # noqa: SLF001
+            if self._workers is not None:
+                self._job._state.pipeline.drop_pool(self._workers)  # noqa: SLF001
+
+    def _queue(self, n: int) -> None:
+        with self._job._reporting():  # noqa: SLF001
+            self._told.queued = max(0, self._told.queued + n)
+
+    @property
+    def _told(self) -> Workers:
+        if self._workers is None:
+            raise RuntimeError("a pool is used inside its `with` block")
+        return self._workers
+
+    def _begin(self, items: object, stage: str | None, total: int | None, done: int) -> int | None:
+        total = total_of(items, total)
+        if stage is not None:
+            self._job.stage(stage, total, done=done)
+        ahead = total_of(items, None)
+        if ahead is not None:
+            self._queue(ahead)
+        return ahead
+
+    def _stage(self) -> Stage:
+        return self._job._state.pipeline.current  # noqa: SLF001
+
+    @contextmanager
+    def _working(self, stage: Stage, label: str | None) -> Iterator[None]:
+        """One item, in its own task or thread."""
+        lock = self._job._writer.lock  # noqa: SLF001
+        with self._job._reporting():  # noqa: SLF001
+            worker = next(each for each in self._told.workers if each.status != "processing")
+            worker.status, worker.current = "processing", label
+            stage.in_flight += 1
+        place = Place(self._job, stage, worker, PLACE.get())
+        PLACE.set(place)
+        fine = False
+        try:
+            yield
+            fine = True
+        finally:
+            place.open = False
+            with lock:
+                stage.in_flight -= 1
+                worker.status, worker.current, worker.track = "idle" if fine else "error", None, None
+                stage.processed += fine and self._counts
+                self._job._state.changed = True  # noqa: SLF001
+                self._job._writer.wake()  # noqa: SLF001
+
+
+class AsyncPool(BasePool[AsyncWaiting]):
+    """Workers as tasks, of :meth:`rowcast.AsyncJob.pool`. A plain function runs in a thread of its own."""
+
+    def __init__(self, job: AsyncWaiting, size: int, counts: bool) -> None:
+        super().__init__(job, size, counts)
+        self._free = asyncio.Semaphore(size)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def submit(
+        self, function: Callable[..., Awaitable[R]] | Callable[..., R], *args: Any, label: str | None = None
+    ) -> "asyncio.Task[R]":
+        """Begins ``function(*args)`` once a worker is free; its task. ``label`` is what pages read (else the first
+        argument's name, where it has one). Raises JobCancelled, JobLost, and what failed before."""
+        self._queue(1)
+        return await self._submit(function, args, label)
+
+    async def map(
+        self, function: Callable[[T], Awaitable[R]] | Callable[[T], R], items: Iterable[T] | AsyncIterable[T],
+        stage: str | None = None, *, total: int | None = None, done: int = 0,
+    ) -> AsyncIterator[R]:  # fmt: skip
+        """What ``function`` makes of each item, in their order. ``stage``, ``total`` and ``done`` as of ``track``;
+        without a stage the items count in the one under way."""
+        ahead = self._begin(items, stage, total, done)
+        waiting: deque[asyncio.Task[R]] = deque()
+        async for item in each(items):
+            if ahead is None:
+                self._queue(1)
+            waiting.append(await self._submit(function, (item,), None))
+            while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
+                yield await self._result(waiting.popleft())
+        while waiting:
+            yield await self._result(waiting.popleft())
+
+    async def _submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None
+    ) -> "asyncio.Task[Any]":
+        try:
+            await self._free.acquire()
+        finally:
+            self._queue(-1)
+        try:
+            await self._job._go_on()  # noqa: SLF001
+            if self._failure is not None:
+                raise self._failure
+            work = self._run(function, args, label or _label(args), self._stage())
+        except BaseException:
+            self._free.release()
+            raise
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def _run(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, stage: Stage) -> Any:
+        with self._working(stage, label):
+            if inspect.iscoroutinefunction(function):
+                return await function(*args)
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="rowcast-pool")
+            loop = asyncio.get_running_loop()
+            result = await loop.run_in_executor(self._threads, copy_context().run, function, *args)
+            return await result if inspect.isawaitable(result) else result
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        self._free.release()
+        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
+            self._failure = error
+            for other in self._tasks:
+                other.cancel()
+
+    async def _result(self, task: "asyncio.Task[R]") -> R:
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task.cancelled() and self._failure is not None:
+                raise self._failure from None
+            raise
+
+    async def __aenter__(self) -> Self:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            while error is None and self._tasks:  # one that is under way may submit another
+                await asyncio.wait(self._tasks)
+        finally:
+            left = list(self._tasks)
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left)
+            if self._threads is not None:
+                self._threads.shutdown(wait=False, cancel_futures=True)
+            self._close()
+        if error is None and self._failure is not None:
+            raise self._failure
+
+
+class Pool(BasePool[Reporter]):
+    """Workers as threads, of :meth:`rowcast.Job.pool`."""
+
+    def __init__(self, job: Reporter, size: int, counts: bool) -> None:
+        super().__init__(job, size, counts)
+        self._free = threading.Semaphore(size)
+        self._futures: set[Future[Any]] = set()
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="rowcast-pool")
+
+    def submit(self, function: Callable[..., R], *args: Any, label: str | None = None) -> "Future[R]":
+        """As :meth:`rowcast.pool.AsyncPool.submit`; its future."""
+        self._queue(1)
+        return self._submit(function, args, label)
+
+    def map(
+        self, function: Callable[[T], R], items: Iterable[T], stage: str | None = None, *, total: int | None = None,
+        done: int = 0,
+    ) -> Iterator[R]:  # fmt: skip
+        """As :meth:`rowcast.pool.AsyncPool.map`."""
+        ahead = self._begin(items, stage, total, done)
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            if ahead is None:
+                self._queue(1)
+            waiting.append(self._submit(function, (item,), None))
+            while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _submit(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None) -> "Future[Any]":
+        try:
+            self._free.acquire()
+        finally:
+            self._queue(-1)
+        try:
+            self._job.wait()
+            if self._failure is not None:
+                raise self._failure
+            run, told = copy_context().run, label or _label(args)
+            future = self._threads.submit(run, self._run, function, args, told, self._stage())
+        except BaseException:
+            self._free.release()
+            raise
+        self._futures.add(future)
+        future.add_done_callback(self._done)
+        return future
+
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, stage: Stage) -> Any:
+        with self._working(stage, label):
+            return function(*args)
+
+    def _done(self, future: "Future[Any]") -> None:
+        if (error := future.exception()) is not None and self._failure is None:
+            self._failure = error
+        self._futures.discard(future)
+        self._free.release()
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            wait(list(self._futures))
+        finally:
+            self._threads.shutdown(wait=False)
+            self._close()
+        if error is None and self._failure is not None:
+            raise self._failure
+
+
+async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+def _label(args: tuple[Any, ...]) -> str | None:
+    """What to call an item, where it says so itself."""
+    item = args[0] if args else None
+    named = item if isinstance(item, str | int | UUID) else item.name if isinstance(item, PurePath) else None
+    if named is None:
+        named = next((each for name in ("name", "title") if isinstance(each := getattr(item, name, None), str)), None)
+    return None if named is None else rows.clean(str(named))[:LABEL_LIMIT]
