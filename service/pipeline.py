@@ -105,6 +105,7 @@ async def running(settings: Settings) -> AsyncIterator[Pipeline]:
             rights,
             Limits(settings.stream_limits),
             settings.trusted_proxies,
+            settings.outbox_bytes,
             settings.keepalive_seconds,
             settings.stream_max_age_seconds,
             random.random,

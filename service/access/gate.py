@@ -125,6 +125,9 @@ class Gate:
             needed = " or ".join(sorted(roles))
             raise ApiError(403, "forbidden", f"This takes the role {needed} in the project; yours is {role or 'none'}.")
 
-    async def issue_ticket(self, admission: Admission) -> tuple[str, int]:
-        """A ticket to the project, and for how many seconds it is good; raises what :meth:`Tickets.issue` raises."""
-        return await self._tickets.issue(admission.principal, [admission.project_id])
+    async def issue_ticket(self, admission: Admission, *more: Admission) -> tuple[str, int]:
+        """A ticket to one user's projects, and for how many seconds it is good.
+
+        Raises what :meth:`Tickets.issue` raises.
+        """
+        return await self._tickets.issue(admission.principal, [each.project_id for each in (admission, *more)])

@@ -52,7 +52,10 @@ class Limits:
 
         Raises :class:`LimitReached` (429, and 503 for the process) when one of them has none left.
         """
-        counted = [(PROCESS, ""), *subjects]
+        return self.take_more([(PROCESS, ""), *subjects])
+
+    def take_more(self, counted: Sequence[Subject]) -> Place:
+        """What a stream that has its place takes beside it; as :meth:`take`, but not counted for the process."""
         for subject in counted:
             most = self._most[subject[0]]
             if most and self._taken[subject] >= most:

@@ -199,6 +199,8 @@ class EnrichmentFeed(Feed):
         "enrichment.started", "enrichment.progress", "enrichment.component.completed", "enrichment.component.failed",
         "enrichment.completed", "enrichment.failed",
     })  # fmt: skip
+    key_name = "bom_id"
+    tells_key = types | {"connected"}
 
     def translate(self, change: Change) -> Sequence[Message]:
         if change.table == EVENTS and change.row is not None:

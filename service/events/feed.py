@@ -47,6 +47,10 @@ class Feed(ABC):
     types: frozenset[str]
     """The types that :meth:`translate` can give, which ``?types=`` may choose from."""
     snapshot_query: SnapshotQuery
+    key_name: str = "key"
+    """What a message calls its key, where a stream tells of several."""
+    tells_key: frozenset[str] = frozenset({"connected"})
+    """The types whose messages have a field of that name anyway."""
     append_only: frozenset[str] = frozenset()
     """Tables whose changes never merge: each row is an event of its own."""
     named: bool = False

@@ -211,6 +211,7 @@ class ProjectFeed(Feed):
 
     name = "project"
     snapshot_query = SnapshotQuery("project_snapshot", "project_id")
+    key_name = "projectId"
     types = frozenset({
         "status_update", "source_deleted", "progress_update", "job_update", "job_deleted", "new_proposal",
         "proposal_update", "proposal_deleted",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.feeds.delivery import Delivery
 from service.feeds.outbox import Told, merge_range
@@ -12,23 +12,27 @@ UNMERGED_LIMIT = 256
 """From so many deliveries on, changes of a row merge for readers that keep up too: it is a burst."""
 
 
+Chunk = TypeVar("Chunk")
+Chunk_co = TypeVar("Chunk_co", covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Written:
-    """Deliveries as a stream's bytes. ``messages`` counts those in ``chunks``.
+class Written(Generic[Chunk_co]):
+    """Deliveries as a stream writes them. ``messages`` counts those in ``chunks``.
 
     ``passed_over`` is the newest id after the last message in them, when the page did not want what carried it.
     """
 
-    chunks: tuple[bytes, ...]
+    chunks: tuple[Chunk_co, ...]
     messages: int
     passed_over: int | None
 
 
-class Writer(Protocol):
-    """How pages want to be told. Equal writers write the same bytes."""
+class Writer(Protocol[Chunk_co]):
+    """How pages want to be told. Equal writers write the same."""
 
     def __hash__(self) -> int: ...
-    def write(self, told: Sequence[Told]) -> Written: ...
+    def write(self, told: Sequence[Told]) -> Written[Chunk_co]: ...
 
 
 class Batch:
@@ -38,7 +42,7 @@ class Batch:
         self.after = after
         self.upto = deliveries[-1].change.revision
         self.deliveries = deliveries
-        self._written: dict[Writer, Written] = {}
+        self._written: dict[Writer[Any], Written[Any]] = {}
 
     @cached_property
     def told(self) -> Sequence[Told]:
@@ -51,9 +55,9 @@ class Batch:
         """When the oldest of it was committed, in s since the epoch."""
         return self.deliveries[0].committed_at
 
-    def written(self, writer: Writer) -> Written:
-        """Its bytes in the one form; all viewers that want this form share them."""
-        written = self._written.get(writer)
+    def written(self, writer: Writer[Chunk]) -> Written[Chunk]:
+        """It in the one form; all viewers that want this form share it."""
+        written: Written[Chunk] | None = self._written.get(writer)
         if written is None:
             written = self._written[writer] = writer.write(self.told)
         return written

@@ -8,7 +8,7 @@ from :meth:`Topic.attach` on, every change newer than its cursor reaches it, and
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from service.events.feed import Feed
 from service.events.model import Live, Reset
 from service.feeds.batch import Batch
 from service.feeds.delivery import Delivery, ending_of
-from service.feeds.outbox import Outbox
+from service.feeds.outbox import Budget, Outbox
 from service.feeds.past import History, Past, SnapshotLog
 from service.feeds.ring import Ring
 from service.feeds.viewer import Viewer
@@ -72,11 +72,11 @@ class Topic:
         self._flushed_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
 
-    def attach(self, cursor: int | None) -> Viewer:
-        """Registers a viewer that has everything up to ``cursor`` (the topic's head when None)."""
+    def attach(self, cursor: int | None, budget: Budget | None = None) -> Viewer:
+        """Registers a viewer that has everything up to ``cursor`` (the topic's head when None); see :class:`Outbox`."""
         # What lies between an older cursor and the head is history: read apart, and put before the outbox.
         last = self.ring.head if cursor is None else max(cursor, self.ring.head)
-        viewer = Viewer(Outbox(last, OUTBOX_ROWS, self._outbox_bytes))
+        viewer = Viewer(Outbox(last, OUTBOX_ROWS, self._outbox_bytes, budget))
         self.viewers.add(viewer)
         return viewer
 
@@ -159,8 +159,9 @@ class Hub:
         self._opening: dict[FeedKey, asyncio.Task[None]] = {}
         self._kept: Counter[FeedKey] = Counter()
         self._listener: Listener | None = None
+        self._guests: set[Callable[[], None]] = set()
         self.draining = False
-        self._empty = asyncio.Event()  # once draining: the last viewer has gone
+        self._empty = asyncio.Event()  # once draining: the last viewer and guest have gone
         for feed in feeds:
             metrics.streams_open.labels(feed)  # from the start: what was never there can't fall to nothing
 
@@ -205,10 +206,10 @@ class Hub:
         """A topic that nobody knows of yet."""
         return Topic(key, self.feeds[key.feed], head, self._log, self._outbox_bytes, self.metrics)
 
-    def attach(self, topic: Topic, cursor: int | None) -> Viewer:
+    def attach(self, topic: Topic, cursor: int | None, budget: Budget | None = None) -> Viewer:
         """Registers a viewer; whoever calls it calls :meth:`detach` in the end."""
         self.metrics.streams_open.labels(topic.feed.name).inc()
-        viewer = topic.attach(cursor)
+        viewer = topic.attach(cursor, budget)
         if self.draining:
             viewer.end(Ending.SHUTDOWN)  # it came in while the others were told
         return viewer
@@ -218,6 +219,7 @@ class Hub:
             return
         topic.viewers.remove(viewer)
         viewer.close()
+        viewer.outbox.clear()
         self.metrics.streams_open.labels(topic.feed.name).dec()
         self.metrics.streams_ended.labels(viewer.ending.reason if viewer.ending else "gone").inc()
         self._linger(topic)
@@ -295,18 +297,32 @@ class Hub:
 
     # The end
 
+    @contextmanager
+    def guest(self, leave: Callable[[], None]) -> Iterator[None]:
+        """A connection that may have no viewer: ``leave`` is called when all are to go, and waited for."""
+        self._guests.add(leave)
+        try:
+            if self.draining:
+                leave()  # it came in while the others were told
+            yield
+        finally:
+            self._guests.remove(leave)
+            self._note_empty()
+
     async def drain(self, seconds: float) -> None:
         """Ends every stream with ``shutdown`` and waits until they have gone, at most ``seconds``."""
         self.draining = True
         for topic in self._topics.values():
             for viewer in topic.viewers:
                 viewer.end(Ending.SHUTDOWN)
+        for leave in self._guests:
+            leave()
         self._note_empty()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), seconds)
 
     def _note_empty(self) -> None:
-        if self.draining and self.viewers == 0:
+        if self.draining and self.viewers == 0 and not self._guests:
             self._empty.set()
 
     async def close(self) -> None:

@@ -17,13 +17,36 @@ class Overflow(Exception):
     """The outbox is over its bounds; what it holds must be thrown away and the stream ended."""
 
 
+class Budget:
+    """What may wait, in bytes, in all outboxes of a reader who has several."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, max_bytes: int) -> None:
+        self.left = max_bytes
+
+
 class Outbox:
-    """``last`` is the newest revision put in, or known to the viewer: nothing that is not newer is put in."""
+    """``last`` is the newest revision put in, or known to the viewer: nothing that is not newer is put in.
 
-    __slots__ = ("_bytes", "_deliveries", "_known", "_max_bytes", "_max_rows", "_newest", "conflated", "last")
+    ``budget`` is shared with the reader's other outboxes, None when there is no other. Who drops an outbox clears it.
+    """
 
-    def __init__(self, last: int, max_rows: int = 5000, max_bytes: int = 1 << 20) -> None:
+    __slots__ = (
+        "_budget",
+        "_bytes",
+        "_deliveries",
+        "_known",
+        "_max_bytes",
+        "_max_rows",
+        "_newest",
+        "conflated",
+        "last",
+    )
+
+    def __init__(self, last: int, max_rows: int = 5000, max_bytes: int = 1 << 20, budget: Budget | None = None) -> None:
         self.last = last
+        self._budget = budget
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._known = last  # all up to here has been told
@@ -47,15 +70,17 @@ class Outbox:
         if delivery.merges:
             older = self._deliveries.get(self._newest.get(change.identity, -1))
             if older is not None:
-                self._bytes -= older.size
+                self._add(-older.size)
                 delivery = older.merged(delivery)
                 self.conflated += 1
             self._newest[change.identity] = delivery.first
         self._deliveries[delivery.first] = delivery  # a merged one keeps the older one's place
-        self._bytes += delivery.size
+        self._add(delivery.size)
         if len(self._deliveries) > self._max_rows:
             raise Overflow
-        if self._bytes > self._max_bytes and len(self._deliveries) > 1:
+        if len(self._deliveries) > 1 and (
+            self._bytes > self._max_bytes or (self._budget is not None and self._budget.left < 0)
+        ):
             raise Overflow  # one alone is sent, however large
 
     def is_at(self, revision: int) -> bool:
@@ -69,7 +94,7 @@ class Outbox:
         if not self._deliveries:
             return
         for key in [key for key, waiting in self._deliveries.items() if waiting.change.revision <= revision]:
-            self._bytes -= self._deliveries.pop(key).size
+            self._add(-self._deliveries.pop(key).size)
 
     def take(self, max_bytes: int = sys.maxsize) -> list[Told]:
         """Takes out the oldest deliveries, up to about ``max_bytes`` and at least one, each with the id it may carry.
@@ -91,7 +116,7 @@ class Outbox:
             if taken:
                 ids[-1] = self._known = self.last
         else:
-            self._bytes -= size
+            self._add(-size)
             for delivery in taken:
                 del self._deliveries[delivery.first]
                 if self._newest.get(delivery.change.identity) == delivery.first:
@@ -101,7 +126,12 @@ class Outbox:
     def clear(self) -> None:
         self._deliveries.clear()
         self._newest.clear()
-        self._bytes = 0
+        self._add(-self._bytes)
+
+    def _add(self, size: int) -> None:
+        self._bytes += size
+        if self._budget is not None:
+            self._budget.left -= size
 
     def restart(self) -> None:
         """Forgets what waits and what the viewer has: a snapshot will say anew where it stands."""

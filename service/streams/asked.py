@@ -9,10 +9,13 @@ from werkzeug.datastructures import Headers
 
 from service.access.gate import Credential
 from service.errors import ApiError, bad_request
-from service.feeds.cursor import BadCursor, parse
+from service.feeds.cursor import BadCursor, parse, parse_each
 from service.proxies import Proxies
 
 Parameters = Mapping[str, str] | Headers
+
+KEYS_LIMIT = 20
+"""So many may be on one stream."""
 
 
 def uuid(name: str, text: str) -> str:
@@ -28,6 +31,30 @@ def uuid(name: str, text: str) -> str:
 def cursor(name: str, text: str) -> int:
     try:
         return parse(text)
+    except BadCursor as error:
+        raise bad_request(f"{name} is wrong: {error}.") from None
+
+
+def uuids(name: str, query: Parameters) -> tuple[str, ...]:
+    """The different UUIDs of a list like ``a,b,c``, in their canonical form, in its order: 1 to KEYS_LIMIT of them."""
+    parts = query.get(name, "").split(",")
+    if parts == [""] or len(parts) > KEYS_LIMIT:
+        raise bad_request(f"{name} must be 1 to {KEYS_LIMIT} UUIDs, separated by commas.")
+    keys = tuple(uuid(f"Each of {name}", part) for part in parts)
+    if len(set(keys)) < len(keys):
+        raise bad_request(f"{name} names one twice; each may be there once.")
+    return keys
+
+
+def stream_cursors(headers: Parameters, query: Parameters, count: int) -> tuple[int, ...] | None:
+    """As :func:`stream_cursor`, of a stream of so many keys."""
+    name, text = "Last-Event-ID", headers.get("Last-Event-ID", "")
+    if not text:
+        if "since" not in query:
+            return None
+        name, text = "since", query["since"]
+    try:
+        return parse_each(text, count)
     except BadCursor as error:
         raise bad_request(f"{name} is wrong: {error}.") from None
 

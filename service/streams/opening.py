@@ -1,6 +1,7 @@
 """The way into every stream: who asks, whether they may listen, and a place among the streams that are open."""
 
-from collections.abc import AsyncGenerator, Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -29,6 +30,13 @@ ENDINGS = {
 }
 
 
+Enter = Callable[[Principal, str], Awaitable[Admission]]
+"""Lets somebody in; see :meth:`Gate.enter`."""
+End = Callable[[Ending], None]
+Right = tuple[Admission, End]
+"""A right to listen, and who is to be told how to end when it lapses."""
+
+
 class Opened(Protocol):
     """One stream; see :class:`service.streams.session.Session`."""
 
@@ -44,6 +52,27 @@ async def admitted(services: Services, project_id: str) -> Admission:
     Raises :class:`ApiError` 401, 404, and 503 while shutting down; what :meth:`Gate.admit` raises.
     """
     return await services.gate.admit(_credential(services), project_id)
+
+
+async def admitted_to_each(services: Services, feed: str, keys: Sequence[str], parameter: str) -> list[Admission]:
+    """As :func:`admitted` or :func:`admitted_to_bom`, to all of them; ``parameter`` is where they were named."""
+    of_boms = feed != MEMBERS_FEED
+    principal = await services.gate.identify(_credential(services), operators=of_boms)
+    enter = services.gate.enter_bom if of_boms else services.gate.enter
+    return await let_in(enter, principal, keys, parameter)
+
+
+async def let_in(enter: Enter, principal: Principal, keys: Sequence[str], parameter: str) -> list[Admission]:
+    """Somebody let in to all, or to none: a 404 does not say of which. Raises what ``enter`` raises."""
+    found = await asyncio.gather(*(enter(principal, key) for key in keys), return_exceptions=True)
+    admissions: list[Admission] = []
+    for each in found:
+        if isinstance(each, ApiError) and each.status == 404:
+            raise ApiError(404, each.code, f"{parameter} names what does not exist, or what is not yours to see.")
+        if isinstance(each, BaseException):
+            raise each
+        admissions.append(each)
+    return admissions
 
 
 async def admitted_to_bom(services: Services, bom_id: str) -> Admission:
@@ -89,26 +118,41 @@ def answer(services: Services, admission: Admission, stream: Opened) -> Response
 
     Raises :class:`service.errors.LimitReached`.
     """
+    return answer_all(services, [(admission, stream.end)], stream)
+
+
+def answer_all(services: Services, rights: Sequence[Right], stream: Opened) -> Response:
+    """As :func:`answer`, for a stream of several keys."""
     headers = {**STREAM_HEADERS, "X-Stream-Id": stream.id}
     if request.method == "HEAD":  # what it would be, without being it
         return Response(b"", headers=headers)
-    place = services.limits.take(_subjects(services, admission))
-    return asgi.event_stream(asgi.Stream(stream.chunks(), _held(services, admission, place, stream)), headers)
+    subjects = [("user", rights[0][0].principal.user_id)]
+    for admission, _ in rights:
+        subjects += places_in(admission)
+    subjects.append(("address", asked.address(request, services.proxies)))
+    place = services.limits.take(list(dict.fromkeys(subjects)))
+    return asgi.event_stream(asgi.Stream(stream.chunks(), _held(services, rights, place)), headers)
 
 
 @contextmanager
-def _held(services: Services, admission: Admission, place: Place, stream: Opened) -> Iterator[None]:
-    """What a stream has while it is open: its place, and somebody who looks after its right."""
+def _held(services: Services, rights: Sequence[Right], place: Place) -> Iterator[None]:
+    """What a stream has while it is open: its place, and somebody who looks after its rights."""
     with ExitStack() as held:
         held.enter_context(place)
-        if not admission.principal.is_operator:
-            held.enter_context(services.hub.keeping(_members_key(admission)))
-            held.enter_context(services.rights.hold(admission, lambda lapse: stream.end(ENDINGS[lapse])))
+        for admission, end in rights:
+            look_after(services, admission, end, held)
+        del rights  # streams are many and live long
         yield
 
 
-def _subjects(services: Services, admission: Admission) -> list[tuple[str, str]]:
-    subjects = [("user", admission.principal.user_id), ("project", admission.project_id)]
-    if admission.organization_id is not None:
-        subjects.append(("organization", admission.organization_id))
-    return [*subjects, ("address", asked.address(request, services.proxies))]
+def look_after(services: Services, admission: Admission, end: End, held: ExitStack) -> None:
+    """Has somebody look after a right until ``held`` is left; when it lapses, ``end`` is told how."""
+    if not admission.principal.is_operator:
+        held.enter_context(services.hub.keeping(_members_key(admission)))
+        held.enter_context(services.rights.hold(admission, lambda lapse: end(ENDINGS[lapse])))
+
+
+def places_in(admission: Admission) -> list[tuple[str, str]]:
+    """What a stream is counted for beside its user and address."""
+    project = ("project", admission.project_id)
+    return [project] if admission.organization_id is None else [project, ("organization", admission.organization_id)]

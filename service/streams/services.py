@@ -13,7 +13,7 @@ from service.proxies import Proxies
 
 @dataclass(frozen=True)
 class Services:
-    """``random`` gives numbers from 0 to 1; durations are in s."""
+    """``random`` gives numbers from 0 to 1; durations are in s; ``outbox_bytes`` may wait for one reader."""
 
     hub: Hub
     database: ChangeLog
@@ -21,6 +21,7 @@ class Services:
     rights: Rights
     limits: Limits
     proxies: Proxies
+    outbox_bytes: int
     keepalive_seconds: float
     stream_max_age_seconds: float
     random: Callable[[], float]

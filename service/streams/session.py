@@ -1,7 +1,7 @@
 """One stream from its first byte to its last: connected, what was missed, what happens, and why it ended.
 
-A session is an iterator of byte chunks and knows nothing of HTTP. It takes its place among the topic's viewers when it
-is first iterated and gives it back when it ends, however it ends.
+A session is an iterator of chunks, of whatever its writer makes, and knows nothing of HTTP. It takes its place among
+the topic's viewers when it is first iterated and gives it back when it ends, however it ends.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Generic
 
 from service.backoff import delays
 from service.changes.change import FeedKey
@@ -23,11 +24,11 @@ from service.events.wire import encode
 from service.feeds.batch import Written
 from service.feeds.delivery import ending_of
 from service.feeds.hub import Hub, Topic
-from service.feeds.outbox import merge_range
+from service.feeds.outbox import Budget, merge_range
 from service.feeds.past import State
 from service.feeds.viewer import Viewer
 from service.logs import fields
-from service.streams import frames
+from service.streams.frames import WRITE_BYTES, Chunk, StreamWriter
 
 REPLAY_PIECE = 256
 """So many deliveries of a replay are written at once; the rest waits, shared by all, until the page has taken them."""
@@ -40,23 +41,35 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a page asks for. ``cursor`` is where it was; ``types`` are the only ones it wants, None for all.
+    """What a page asks for. ``cursor`` is where it was, None when it comes for the first time.
 
-    ``expires_at`` is its token's exp, in s since the epoch; ``max_age`` is in s.
+    ``expires_at`` is its token's exp, in s since the epoch; ``max_age`` is in s. ``budget`` is what may wait for it and
+    those that share its connection, None for one alone.
     """
 
     cursor: int | None
     snapshot: bool
-    named: bool
-    types: frozenset[str] | None
     expires_at: float
     max_age: float
+    budget: Budget | None = None
 
 
-class Session:
+def new_id() -> str:
+    """A stream's name."""
+    return secrets.token_hex(4)
+
+
+def retry_milliseconds(random: Callable[[], float]) -> int:
+    """How long a page is to wait before it reconnects; spread, so that those cut together don't come back together."""
+    low, high = RETRY_MILLISECONDS
+    return round(low + random() * (high - low))
+
+
+class Session(Generic[Chunk]):
     """One stream of one key. Iterate :meth:`chunks` once. ``id`` names it in the log and to its page.
 
-    ``state`` is what a feed that opens with the state tells; without a cursor the stream begins there.
+    ``writer`` makes its chunks. ``state`` is what a feed that opens with the state tells; without a cursor the stream
+    begins there.
     """
 
     def __init__(
@@ -64,24 +77,31 @@ class Session:
         hub: Hub,
         key: FeedKey,
         request: Request,
+        writer: StreamWriter[Chunk],
         keepalive_seconds: float,
         random: Callable[[], float],
         state: State | None = None,
+        id: str | None = None,  # noqa: A002 - what it is
     ) -> None:
         self._hub = hub
-        self._key = key
+        self.key = key
         self._feed = hub.feeds[key.feed]
         self._request = request
         self._state = state
         self._keepalive_seconds = keepalive_seconds
         self._random = random
-        self.id = secrets.token_hex(4)
+        self.id = id or new_id()
         self._deliveries = 0  # messages written
         self._error: Exception | None = None  # what it could not bear
         self._viewer: Viewer | None = None
         self._ending: Ending | None = None  # asked for before there was a viewer
-        self._writer = frames.event_writer(request.named or self._feed.named, request.types)
+        self._writer = writer
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it ends, as soon as that is known."""
+        return self._ending if self._viewer is None else self._viewer.ending
 
     def end(self, ending: Ending) -> None:
         """Ends the stream, or sees to it that it ends as soon as it begins."""
@@ -89,15 +109,16 @@ class Session:
         if self._viewer is not None:
             self._viewer.end(ending)
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
         try:
             # Attached in the same step in which the topic is there, so that it can't have been given up in between.
-            topic = await self._hub.topic(self._key)
+            topic = await self._hub.topic(self.key)
         except (DatabaseUnavailable, DatabaseRefused) as error:
+            self._ending = Ending.ERROR
             logger.info("stream ended", extra=self._fields(reason="error", error=error))
             yield self._failure(error)
             return
-        viewer = self._viewer = self._hub.attach(topic, self._request.cursor)
+        viewer = self._viewer = self._hub.attach(topic, self._request.cursor, self._request.budget)
         if self._ending is not None:
             viewer.end(self._ending)
         opened_at = asyncio.get_running_loop().time()
@@ -137,29 +158,28 @@ class Session:
         return viewer.ending is not None and viewer.ending.denies
 
     def _fields(self, **named: object) -> dict[str, dict[str, object]]:
-        return fields(stream=self.id, **self._key._asdict(), **named)
+        return fields(stream=self.id, **self.key._asdict(), **named)
 
-    def _failure(self, error: Exception) -> bytes:
+    def _failure(self, error: Exception) -> Chunk:
         self._error = error
         if isinstance(error, DatabaseUnavailable | DatabaseRefused):  # who asks the database says what is wrong with it
             told = StreamError(code="upstream_unavailable", message="The database can't be asked.")
         else:
             logger.error("a stream failed", extra=self._fields(), exc_info=error)
             told = StreamError(code="internal_error", message="The service has failed.")
-        return self._frame(told) + self._frame(Ending.ERROR.message)
+        return self._writer.join([self._frame(told), self._frame(Ending.ERROR.message)])
 
-    def _opening(self, topic: Topic, viewer: Viewer) -> bytes:
+    def _opening(self, topic: Topic, viewer: Viewer) -> Chunk:
         cursor, state = self._request.cursor, self._state
         resumed = cursor is not None
         revision = cursor if cursor is not None else state.head if state is not None else topic.ring.head
         rows = {} if state is None else state.rows
-        connected = self._feed.connected(self._key.key, revision, resumed=resumed, live=topic.live, rows=rows)
+        connected = self._feed.connected(self.key.key, revision, resumed=resumed, live=topic.live, rows=rows)
         viewer.live = None  # what it said is in `connected`
         start = None if self._request.snapshot and not resumed else revision
-        low, high = RETRY_MILLISECONDS
-        return frames.retry(round(low + self._random() * (high - low))) + self._frame(connected, start)
+        return self._writer.opening(retry_milliseconds(self._random), encode(connected), start)
 
-    async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[bytes, None]:
+    async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[Chunk, None]:
         """What the page asks for before the present: a replay from its cursor, a snapshot, or nothing."""
         published = topic.ring.head
         since, state = self._request.cursor, self._state
@@ -186,10 +206,14 @@ class Session:
         for start in range(0, len(missed), REPLAY_PIECE):
             for chunk in self._told(self._writer.write(missed[start : start + REPLAY_PIECE])):
                 yield chunk
-        if (ending := ending_of(history.deliveries)) is not None and not viewer.has_news:
+        if viewer.has_news:
+            return
+        if (ending := ending_of(history.deliveries)) is not None:
             viewer.end(ending)
+        elif state is not None and not any(delivery.messages for delivery in history.deliveries):
+            self._end_as(viewer, state)  # the page was there when the key ended
 
-    async def _live(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[bytes, None]:
+    async def _live(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[Chunk, None]:
         """What happens, until there is an ending."""
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -200,8 +224,10 @@ class Session:
         is_warned = False
         while not self._is_denied(viewer):
             now = loop.time()
-            if viewer.reset is not None:
-                yield self._reset(viewer)
+            if (reset := viewer.reset) is not None:
+                viewer.reset = None
+                self._hub.metrics.resets.inc()
+                yield self._frame(reset)
                 snapshot_due, waits = now, delays(self._random)
             elif now >= snapshot_due:
                 try:
@@ -234,40 +260,33 @@ class Session:
                     viewer.end(Ending.SHUTDOWN)
                     continue
                 elif now >= keepalive:
-                    yield frames.keepalive(self._passed_over)
+                    yield self._writer.keepalive(self._passed_over)
                     self._passed_over = None
                 else:
                     await viewer.wait(min(warns, retires, keepalive, snapshot_due))
                     continue
             keepalive = loop.time() + self._keepalive_seconds
 
-    def _reauth(self) -> bytes:
+    def _reauth(self) -> Chunk:
         expires_at = datetime.fromtimestamp(self._request.expires_at, UTC)
         return self._frame(Reauth.model_validate({"expires_at": expires_at.isoformat()}))
 
-    def _reset(self, viewer: Viewer) -> bytes:
-        reset, viewer.reset = viewer.reset, None
-        if reset is None:
-            return b""
-        self._hub.metrics.resets.inc()
-        return self._frame(reset)
-
-    def _news(self, viewer: Viewer) -> tuple[Written, float]:
+    def _news(self, viewer: Viewer) -> tuple[Written[Chunk], float]:
         """What there is to send, and when the oldest of it was committed."""
         if (batch := viewer.batch) is not None:
             viewer.batch = None
             return batch.written(self._writer), batch.committed_at
-        taken = viewer.outbox.take(frames.WRITE_BYTES)
+        taken = viewer.outbox.take(WRITE_BYTES)
         return self._writer.write(taken), taken[0][0].committed_at
 
-    def _snapshot(self, viewer: Viewer, state: State) -> Iterable[bytes]:
+    def _snapshot(self, viewer: Viewer, state: State) -> Iterable[Chunk]:
         viewer.outbox.skip_to(state.head)
         self._passed_over = None  # the snapshot's id is newer
         last = state.parts[-1]
         for part in state.parts:
             yield self._writer.frame(part, state.head if part is last else None)
 
-    def _final(self, viewer: Viewer, state: State) -> Iterable[bytes]:
+    def _final(self, viewer: Viewer, state: State) -> Iterable[Chunk]:
         """Where the key has ended: what was told at last, and the end."""
         final = self._feed.final(state.rows)
         if final is None or viewer.has_news:
@@ -276,13 +295,17 @@ class Session:
             yield self._frame(message, state.head if message is final.messages[-1] else None)
         viewer.end(final.ending)
 
-    def _told(self, written: Written) -> Iterable[bytes]:
+    def _end_as(self, viewer: Viewer, state: State) -> None:
+        if (final := self._feed.final(state.rows)) is not None:
+            viewer.end(final.ending)
+
+    def _told(self, written: Written[Chunk]) -> Iterable[Chunk]:
         self._passed_over = written.passed_over if written.messages else written.passed_over or self._passed_over
         self._deliveries += written.messages
-        self._hub.metrics.deliveries.counts[self._key.feed] += written.messages
+        self._hub.metrics.deliveries.counts[self.key.feed] += written.messages
         return written.chunks
 
-    def _frame(self, message: Message, revision: int | None = None) -> bytes:
+    def _frame(self, message: Message, revision: int | None = None) -> Chunk:
         return self._writer.frame(encode(message), revision)
 
 

@@ -1,6 +1,8 @@
 """Feeds as Server-Sent Events: which address streams which, and what is asked of it."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from quart import Blueprint, Response, request
@@ -8,9 +10,13 @@ from quart import Blueprint, Response, request
 from service.access.gate import Admission
 from service.changes.change import FeedKey
 from service.feeds.hub import Topic
-from service.streams import asked, opening
+from service.feeds.outbox import Budget
+from service.feeds.past import State
+from service.streams import asked, frames, opening
+from service.streams.merged import KeySession, Merged
 from service.streams.services import Services
-from service.streams.session import Request, Session
+from service.streams.session import Request, Session, new_id, retry_milliseconds
+from service.streams.several import Naming, Several
 
 JOIN_SECONDS = 0.3
 """How long a first viewer waits for the key's channel, so that `connected` can mostly say live."""
@@ -25,9 +31,22 @@ class Route:
     admit: Callable[[Services, str], Awaitable[Admission]]
 
 
+@dataclass(frozen=True)
+class SeveralRoute:
+    """Streams several keys of the feed of this name at once; the parameter ``keys`` of the query names them."""
+
+    path: str
+    feed: str
+    keys: str
+
+
 ROUTES = [
     Route("/api/projects/<project_id>/status", "project", opening.admitted),
     Route("/api/enrichment/stream/<bom_id>", "enrichment", opening.admitted_to_bom),
+]
+SEVERAL_ROUTES = [
+    SeveralRoute("/api/status", "project", "projects"),
+    SeveralRoute("/api/enrichment/stream", "enrichment", "boms"),
 ]
 
 
@@ -42,8 +61,16 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
 
         return stream
 
+    def view_of_several(route: SeveralRoute) -> Callable[..., Awaitable[Response]]:
+        async def stream() -> Response:
+            return await _open_several(services(), route, asked.uuids(route.keys, request.args))
+
+        return stream
+
     for route in ROUTES:
         routes.add_url_rule(route.path, route.feed, view(route))
+    for several in SEVERAL_ROUTES:
+        routes.add_url_rule(several.path, several.keys, view_of_several(several))
     return routes
 
 
@@ -55,14 +82,59 @@ async def _open(services: Services, route: Route, key: FeedKey) -> Response:
     types = asked.types(query, feed.types)
     admission = await route.admit(services, key.key)
     # what is wrong with the database is an answer, not the end of a stream
-    topic = await services.hub.topic(key, JOIN_SECONDS)
+    topic, state = await _topic(services, key)
     await opening.follow_members(services, admission)
-    state = await topic.past.state() if feed.opens_with_state else None
     if cursor is not None and state is not None and feed.final(state.rows) and await _has_all(topic, cursor):
         return Response(status=204)  # EventSource takes it for the end, and does not come back
-    wanted = Request(cursor, snapshot, named, types, admission.principal.expires_at, opening.max_age(services))
-    session = Session(services.hub, key, wanted, services.keepalive_seconds, services.random, state)
+    wanted = Request(cursor, snapshot, admission.principal.expires_at, opening.max_age(services))
+    writer = frames.event_writer(named or feed.named, types)
+    session = Session(services.hub, key, wanted, writer, services.keepalive_seconds, services.random, state)
     return opening.answer(services, admission, session)
+
+
+async def _open_several(services: Services, route: SeveralRoute, keys: Sequence[str]) -> Response:
+    query, headers = request.args, request.headers
+    hub, feed = services.hub, services.hub.feeds[route.feed]
+    cursors = asked.stream_cursors(headers, query, len(keys))
+    snapshot, named = asked.flag(query, "snapshot"), asked.named(query)
+    types = asked.types(query, feed.types)
+    admissions = await opening.admitted_to_each(services, route.feed, keys, route.keys)
+    feed_keys = [FeedKey(route.feed, key) for key in keys]
+    found = await asyncio.gather(*(_topic(services, key) for key in feed_keys))
+    await asyncio.gather(*(opening.follow_members(services, admission) for admission in admissions))
+    if cursors is not None and all(state is not None and feed.final(state.rows) for _, state in found):
+        told = [await _has_all(topic, cursor) for (topic, _), cursor in zip(found, cursors, strict=True)]
+        if all(told):
+            return Response(status=204)
+    id_, budget = new_id(), Budget(services.outbox_bytes)
+
+    def session(key: FeedKey, cursor: int | None, state: State | None) -> KeySession:
+        wanted = Request(cursor, snapshot, math.inf, math.inf, budget)
+        writer = frames.item_writer(types)
+        return Session(hub, key, wanted, writer, services.keepalive_seconds, services.random, state, id_)
+
+    places = cursors if cursors is not None else [None] * len(keys)
+    sessions = [session(key, at, state) for key, at, (_, state) in zip(feed_keys, places, found, strict=True)]
+    keepalive = services.keepalive_seconds
+    merged = Merged(sessions, admissions[0].principal.expires_at, opening.max_age(services), keepalive)
+    stream = Several(
+        id_,
+        merged,
+        Naming(feed, keys),
+        keys,
+        cursors,
+        named=named or feed.named,
+        retry_milliseconds=retry_milliseconds(services.random),
+        keepalive_seconds=keepalive,
+    )
+    rights = [(admission, session.end) for admission, session in zip(admissions, sessions, strict=True)]
+    return opening.answer_all(services, rights, stream)
+
+
+async def _topic(services: Services, key: FeedKey) -> tuple[Topic, State | None]:
+    """What a stream of the key begins with. Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`."""
+    topic = await services.hub.topic(key, JOIN_SECONDS)
+    return topic, await topic.past.state() if topic.feed.opens_with_state else None
 
 
 async def _has_all(topic: Topic, cursor: int) -> bool:

@@ -12,19 +12,21 @@ import httpx_sse
 
 @dataclass
 class Page:
-    """Messages in order, each with the id it carried (None when it carried none)."""
+    """Messages in order. ``ids`` are those of a stream of one key, ``last_id`` is the newest of any."""
 
     _events: AsyncIterator[httpx_sse.ServerSentEvent]
     response: httpx.Response
     messages: list[dict[str, Any]] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    last_id: str = ""
 
     async def next(self) -> dict[str, Any]:
         """The next message."""
         while True:
             event = await anext(self._events)
-            if event.id and (not self.ids or self.ids[-1] != int(event.id)):
+            self.last_id = event.id
+            if event.id.isdigit() and (not self.ids or self.ids[-1] != int(event.id)):
                 self.ids.append(int(event.id))
             if event.data:
                 message: dict[str, Any] = json.loads(event.data)
@@ -36,7 +38,7 @@ class Page:
         """The next message of this type with these fields."""
         while True:
             message = await self.next()
-            if message["type"] == type_ and all(message[name] == value for name, value in fields.items()):
+            if message.get("type") == type_ and all(message[name] == value for name, value in fields.items()):
                 return message
 
     @property

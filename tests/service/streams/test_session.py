@@ -19,6 +19,7 @@ from service.events.endings import Ending
 from service.feeds.delivery import Delivery
 from service.feeds.hub import Topic
 from service.feeds.past import State as KeyState
+from service.streams.frames import event_writer
 from service.streams.session import Request, Session, expiry
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START, Bench
@@ -33,7 +34,7 @@ HOUR = 3600.0
 class Page:
     """Reads a session chunk by chunk. ``frames`` are (type, id it carries or None, body)."""
 
-    session: Session
+    session: Session[bytes]
     frames: list[tuple[str, str | None, dict[str, Any]]] = field(default_factory=list)
     comments: int = 0
     last_id: str = ""
@@ -87,8 +88,7 @@ class Page:
 
 def asked(**wanted: Any) -> Request:
     defaults: dict[str, Any] = {
-        "cursor": None, "snapshot": False, "named": False, "types": None, "expires_at": time.time() + HOUR,
-        "max_age": HOUR,
+        "cursor": None, "snapshot": False, "expires_at": time.time() + HOUR, "max_age": HOUR,
     }  # fmt: skip
     return Request(**{**defaults, **wanted})
 
@@ -98,8 +98,17 @@ class Stage(Bench):
 
     topic: Topic
 
-    def page(self, keepalive: float = HOUR, state: KeyState | None = None, **wanted: Any) -> Page:
-        return Page(Session(self.hub, KEY, asked(**wanted), keepalive, lambda: 0.0, state))
+    def page(
+        self,
+        keepalive: float = HOUR,
+        state: KeyState | None = None,
+        *,
+        named: bool = False,
+        types: frozenset[str] | None = None,
+        **wanted: Any,
+    ) -> Page:
+        writer = event_writer(named or self.hub.feeds[KEY.feed].named, types)
+        return Page(Session(self.hub, KEY, asked(**wanted), writer, keepalive, lambda: 0.0, state))
 
 
 @pytest.fixture
@@ -413,7 +422,7 @@ async def test_an_old_stream_ends_however_much_happens_on_it(stage: Stage, pass_
 async def test_how_long_a_page_waits_before_it_comes_back_is_spread(
     stage: Stage, drawn: float, milliseconds: int
 ) -> None:
-    session = Session(stage.hub, KEY, asked(), HOUR, lambda: drawn)
+    session = Session(stage.hub, KEY, asked(), event_writer(False, None), HOUR, lambda: drawn)
     chunks = session.chunks()
     assert (await anext(chunks)).startswith(b"retry: %d\n\n" % milliseconds)
     await chunks.aclose()
