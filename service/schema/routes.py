@@ -90,6 +90,8 @@ class Operation:
         ]
 
 
+KEYS_LIMIT = 20
+"""The application's."""
 REVISION: Schema = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
 SINCE = Parameter("since", REVISION, "Go on from this revision: the id of the last message that was received.")
 LAST_EVENT_ID = Parameter(
@@ -102,12 +104,30 @@ ANSWER_HEADERS = ("Cache-Control", "Vary")
 COMMAND_ERRORS = (400, 401, 403, 404, 408, 409, 413, 429, 503)
 
 
-def stream_parameters(types: Iterable[str]) -> tuple[Parameter, ...]:
+CURSORS: Schema = {"type": "string", "pattern": r"^[0-9]{1,16}(\.[0-9]{1,16}){0,19}$"}
+EACH = "The ids of each, joined by '.', in the order asked."
+CURSORS_OF_SEVERAL = (
+    Parameter("Last-Event-ID", CURSORS, f"As `since`, which it beats. {EACH}", "header"),
+    Parameter("since", CURSORS, f"Go on from here: the id of the last message that was received. {EACH}"),
+)
+
+
+def several(name: str, what: str) -> Parameter:
+    """The parameter that names the keys of a stream of several."""
+    ids: Schema = {
+        "type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 1, "maxItems": KEYS_LIMIT,
+        "uniqueItems": True,
+    }  # fmt: skip
+    return Parameter(name, ids, f"The ids of the {what}, separated by commas.", required=True)
+
+
+def stream_parameters(
+    types: Iterable[str], cursors: Sequence[Parameter] = (LAST_EVENT_ID, SINCE)
+) -> tuple[Parameter, ...]:
     """What every stream takes; ``types`` are its feed's own."""
     narrowed: Schema = {"type": "array", "items": {"type": "string", "enum": sorted(types)}, "minItems": 1}
     return (
-        LAST_EVENT_ID,
-        SINCE,
+        *cursors,
         SNAPSHOT,
         Parameter(
             "types", narrowed, "Only these types, separated by commas. What the stream says of itself always comes."
@@ -134,6 +154,25 @@ OPERATIONS: tuple[Operation, ...] = (
         Who.LISTENERS,
         STREAM_ERRORS,
         stream_parameters(ProjectFeed.types),
+    ),
+    Operation(
+        "GET",
+        "/api/status",
+        "streamProjects",
+        "Projects",
+        "What happens in up to 20 projects, on one stream",
+        {
+            200: Answer(
+                "The stream. Every message also has its `projectId`, but for what concerns the stream as a whole; ids "
+                "are those of each project, joined by '.', in the order asked. One that is not the caller's refuses "
+                "all.",
+                stream="project",
+                headers=STREAM_HEADERS,
+            )
+        },
+        Who.LISTENERS,
+        STREAM_ERRORS,
+        (several("projects", "projects"), *stream_parameters(ProjectFeed.types, CURSORS_OF_SEVERAL)),
     ),
     Operation(
         "GET",
@@ -165,6 +204,17 @@ OPERATIONS: tuple[Operation, ...] = (
         {201: Answer("The ticket.", "TicketAnswer")},
         Who.HEADERS,
         (400, 401, 404, 408, 413, 429, 503),
+    ),
+    Operation(
+        "POST",
+        "/api/stream-tickets",
+        "issueTicketForSeveral",
+        "Projects",
+        "A ticket that opens one stream of several projects, or of bills of materials in them",
+        {201: Answer("The ticket.", "TicketAnswer")},
+        Who.HEADERS,
+        (400, 401, 404, 408, 413, 429, 503),
+        (several("projects", "projects"),),
     ),
     Operation(
         "POST",
@@ -242,6 +292,25 @@ OPERATIONS: tuple[Operation, ...] = (
         Who.LISTENERS,
         STREAM_ERRORS,
         stream_parameters(EnrichmentFeed.types),
+    ),
+    Operation(
+        "GET",
+        "/api/enrichment/stream",
+        "streamEnrichments",
+        "Bills of materials",
+        "What happens to up to 20 bills of materials, on one stream (members, operators)",
+        {
+            200: Answer(
+                "The stream. Every message has its `bom_id`, but for what concerns the stream as a whole; ids are "
+                "those of each, joined by '.', in the order asked. It ends when all have.",
+                stream="enrichment",
+                headers=STREAM_HEADERS,
+            ),
+            204: Answer("All have ended, and the page has all of it: EventSource does not come back."),
+        },
+        Who.LISTENERS,
+        STREAM_ERRORS,
+        (several("boms", "bills of materials"), *stream_parameters(EnrichmentFeed.types, CURSORS_OF_SEVERAL)),
     ),
     Operation(
         "GET",

@@ -98,3 +98,16 @@ def test_whatever_happens_the_count_is_of_the_places_held(steps: list[tuple[bool
         with place:
             pass
     assert not limits._taken
+
+
+def test_what_a_stream_takes_beside_its_place_counts_for_its_subject_alone() -> None:
+    limits = Limits({**MOST, "process": 1})
+    with limits.take([("address", "a")]):
+        held = [limits.take_more([("project", "p")]) for _ in range(3)]
+        with pytest.raises(LimitReached) as raised:
+            limits.take_more([("project", "p")])
+        assert raised.value.limit == "project"
+        with held[0]:
+            pass
+        limits.take_more([("project", "p")])
+        assert refused(limits, []).limit == "process"

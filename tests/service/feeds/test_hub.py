@@ -287,6 +287,18 @@ async def test_draining_gives_up_on_those_who_never_read(bench: Bench) -> None:
     assert bench.hub.viewers == 1
 
 
+async def test_guests_are_asked_to_leave_and_waited_for(bench: Bench) -> None:
+    asked: list[str] = []
+    with bench.hub.guest(lambda: asked.append("first")):
+        draining = asyncio.ensure_future(bench.hub.drain(60))
+        await asyncio.sleep(0)
+        with bench.hub.guest(lambda: asked.append("came in late")):
+            assert asked == ["first", "came in late"]
+        await asyncio.sleep(0)
+        assert not draining.done()
+    await draining
+
+
 async def test_an_idle_hub_drains_at_once(bench: Bench) -> None:
     await bench.hub.drain(60)
 

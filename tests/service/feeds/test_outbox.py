@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.feeds.delivery import Delivery
-from service.feeds.outbox import Outbox, Overflow, merge_range
+from service.feeds.outbox import Budget, Outbox, Overflow, merge_range
 from tests.service.tiny import TinyFeed, make_change, make_delivery, told
 
 
@@ -89,6 +89,37 @@ def test_one_alone_is_sent_however_large() -> None:
     outbox = Outbox(last=0, max_bytes=1)
     outbox.put(make_delivery(1))
     assert len(outbox) == 1
+
+
+def test_outboxes_of_one_reader_overflow_together() -> None:
+    size = make_delivery(1).size
+    budget = Budget(3 * size)
+    outboxes = [Outbox(last=0, budget=budget) for _ in range(2)]
+    for outbox in outboxes:
+        outbox.put(make_delivery(1, row_id="a"))
+        outbox.put(make_delivery(2, row_id="a"))  # merges
+    outboxes[0].put(make_delivery(3, row_id="b"))
+    with pytest.raises(Overflow):
+        outboxes[1].put(make_delivery(3, row_id="b"))
+
+
+def test_what_is_taken_skipped_or_dropped_makes_room_again() -> None:
+    budget = Budget(10_000)
+    outbox = Outbox(last=0, budget=budget)
+
+    def fill() -> None:
+        for row_id in ("a", "b", "c"):
+            outbox.put(make_delivery(outbox.last + 1, row_id=row_id))
+        assert budget.left < 10_000
+
+    for empty in (outbox.take, outbox.clear, outbox.restart, lambda: outbox.skip_to(outbox.last)):
+        fill()
+        empty()
+        assert budget.left == 10_000
+    fill()
+    outbox.take(1)
+    outbox.take()
+    assert budget.left == 10_000
 
 
 def test_much_is_taken_in_portions_and_what_is_left_still_merges() -> None:

@@ -750,6 +750,15 @@ async def test_a_replay_that_ends_with_the_last_event_ends_the_stream(shop: Stag
     assert page.ids == [("connected", "102"), ("new", "103"), ("event", "104"), ("stream_end", None)]
 
 
+async def test_a_page_that_has_the_last_event_is_told_the_end_alone(shop: Stage) -> None:
+    sell_out(shop, 104)
+    page = shop.page(cursor=104, state=await shop.topic.past.state())
+    await page.read_all()
+    assert page.ids == [("connected", "104"), ("stream_end", None)]
+    assert page.session.ending is not None
+    assert page.session.ending.reason == "sold_out"
+
+
 async def test_a_replay_beyond_the_last_event_does_not(shop: Stage) -> None:
     sell_out(shop, 104)
     shop.commit(105)

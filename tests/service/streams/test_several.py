@@ -318,9 +318,13 @@ def models(feed: Feed) -> dict[str, type[Message]]:
     """The model of each type that a feed's streams can tell, by the modules' own classes."""
     control = {model.model_fields["type"].default: model for model in (Live, Reset, StreamError, StreamEnd, Reauth)}
     if isinstance(feed, EnrichmentFeed):
-        return {**control, **dict.fromkeys(feed.types, enrichment.Event), "connected": enrichment.Connected}
+        return {
+            **control,
+            **dict.fromkeys(feed.types, enrichment.EnrichmentEvent),
+            "connected": enrichment.EnrichmentConnected,
+        }
     of_rows = {type_: model for model in vars(project_feed).values() if (type_ := type_of(model)) in feed.types}
-    return {**control, **of_rows, "connected": project_feed.Connected}
+    return {**control, **of_rows, "connected": project_feed.ProjectConnected}
 
 
 def type_of(model: object) -> str | None:
