@@ -2,8 +2,7 @@
 
 Three things bring changes in, and a key's sequencer makes one order of them:
 
-- Realtime. Keys share sockets, a hundred each; a socket lives in generations (``realtime``). When one ends, a new one
-  starts after a jittered delay, for ever.
+- Realtime: a channel for each key, ready or not (``sockets``).
 - Catch-up, from the key's cursor: on every readiness message, after a hole that does not close by itself, and when the
   heads say so. One at a time for each key.
 - The heads: every key's newest revision in the database, read in one call each HEADS seconds. A key that is behind it
@@ -20,8 +19,9 @@ from typing import Any, Protocol
 from service.backoff import delays
 from service.changes.change import Change, FeedKey, MalformedChange, from_record
 from service.changes.log import Page
-from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
+from service.changes.realtime import Generation, Hearing
 from service.changes.sequence import Sequencer
+from service.changes.sockets import Channel, Sockets
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.logs import fields
 from service.metrics import Metrics
@@ -56,85 +56,32 @@ class Sink(Protocol):
 
 
 class _Follow:
-    """One followed key."""
+    """One followed key; what it hears of Realtime it tells the listener."""
 
-    def __init__(self, key: FeedKey) -> None:
+    def __init__(self, key: FeedKey, listener: "LogListener") -> None:
         self.key = key
+        self._listener = listener
         self.sequencer: Sequencer | None = None  # None until the first reading of its head
-        self.live = asyncio.Event()
-        self.socket: _Socket | None = None
+        self.channel: Channel | None = None
         self.catching_up: asyncio.Task[None] | None = None
         self.wanted_again = False
         self.hole: asyncio.TimerHandle | None = None
         self.expected: int | None = None  # a head that was ahead of us at the last reading
         self.ahead_at: int | None = None  # where we were when a head was behind us
+        self.was_live = False  # as the sink has been told
 
+    @property
+    def is_live(self) -> bool:
+        return self.channel is not None and self.channel.live.is_set()
 
-class _Socket(Hearing):
-    """Up to a hundred keys on one Realtime socket, generation after generation."""
+    def ready(self) -> None:
+        self._listener.on_ready(self)
 
-    def __init__(self, listener: "LogListener") -> None:
-        self._listener = listener
-        self.follows: dict[FeedKey, _Follow] = {}
-        self.generation: Generation | None = None
-        self._started_at: float | None = None  # the generation's start, until its first channel is ready
-        self.task = spawn(self._run())
+    def record(self, record: Mapping[str, Any] | None) -> None:
+        self._listener.on_record(self, record)
 
-    def add(self, follow: _Follow) -> None:
-        self.follows[follow.key] = follow
-        follow.socket = self
-        if self.generation is not None:
-            self.generation.join(follow.key)
-
-    def remove(self, follow: _Follow) -> None:
-        del self.follows[follow.key]
-        if self.generation is not None:
-            self.generation.leave(follow.key)
-
-    def ready(self, key: FeedKey) -> None:
-        if self._started_at is not None:
-            seconds = asyncio.get_running_loop().time() - self._started_at
-            logger.info("Realtime is there", extra=fields(keys=len(self.follows), seconds=seconds))
-            self._started_at = None
-        if (follow := self.follows.get(key)) is not None:
-            self._listener.on_ready(follow)
-
-    def record(self, key: FeedKey, record: Mapping[str, Any] | None) -> None:
-        if (follow := self.follows.get(key)) is not None:
-            self._listener.on_record(follow, record)
-
-    async def _run(self) -> None:
-        waits = delays(self._listener.random)
-        told = ""
-        while True:
-            self._listener.metrics.generations.inc()
-            self._started_at = asyncio.get_running_loop().time()
-            logger.debug("Realtime generation started", extra=fields(keys=len(self.follows)))
-            generation: Generation | None = None
-            was_live = False
-            try:
-                generation = self._listener.new_generation(self)
-                await generation.open()
-                self.generation = generation
-                for key in self.follows:
-                    generation.join(key)
-                reason = await generation.ended()
-            except Exception as error:  # noqa: BLE001 - whatever stops a connection, the answer is another one
-                reason = f"can't connect: {error!r}"
-            finally:
-                self.generation = None
-                for follow in self.follows.values():
-                    was_live = was_live or follow.live.is_set()
-                    self._listener.on_deaf(follow)
-                if generation is not None:
-                    await generation.close()
-            # Told once for as long as it stays so: Realtime may be away for hours, and is tried all the time.
-            level = logging.WARNING if was_live or reason != told else logging.DEBUG
-            logger.log(level, "Realtime generation ended", extra=fields(reason=reason, keys=len(self.follows)))
-            told = reason
-            if was_live:
-                waits = delays(self._listener.random)
-            await asyncio.sleep(next(waits))
+    def deaf(self) -> None:
+        self._listener.on_deaf(self)
 
 
 class LogListener:
@@ -154,11 +101,10 @@ class LogListener:
         self._tables = tables
         self._log = log
         self._sink = sink
-        self.new_generation = new_generation
         self.random = random
         self._heads_seconds = heads_seconds
         self._follows: dict[FeedKey, _Follow] = {}
-        self._sockets: list[_Socket] = []
+        self._sockets = Sockets(new_generation, random, metrics)
         self._heads_task: asyncio.Task[None] | None = None
         self._look = asyncio.Event()  # something is wrong: read the heads sooner
         self.database_up = True
@@ -178,7 +124,7 @@ class LogListener:
     @property
     def live_keys(self) -> int:
         """How many of them Realtime carries."""
-        return sum(follow.live.is_set() for follow in self._follows.values())
+        return sum(follow.is_live for follow in self._follows.values())
 
     @property
     def is_live(self) -> bool:
@@ -186,83 +132,66 @@ class LogListener:
         return self.live_keys == self.keys
 
     async def stop(self) -> None:
-        tasks = [socket.task for socket in self._sockets]
-        tasks += [follow.catching_up for follow in self._follows.values() if follow.catching_up]
+        tasks = [follow.catching_up for follow in self._follows.values() if follow.catching_up]
         if self._heads_task:
             tasks.append(self._heads_task)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._sockets.close()
         for follow in self._follows.values():
             self._forget_hole(follow)
         self._follows.clear()
-        self._sockets.clear()
 
     async def follow(self, key: FeedKey) -> int:
         """Begins to follow a key; returns the cursor after which every change will be told.
 
         Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`; the key is not followed then.
         """
-        follow = _Follow(key)
-        self._follows[key] = follow
+        follow = self._follows[key] = _Follow(key, self)
         # Joined before the head is read: what Realtime brings meanwhile waits for the sequencer's first position.
-        self._socket_with_room().add(follow)
+        follow.channel = self._sockets.join(key, follow)
         try:
             head = (await self._log.heads(key.feed, [key.key]))[key.key]
         except BaseException:
             self.unfollow(key)
             raise
         follow.sequencer = Sequencer(head)
-        if follow.live.is_set():
+        if follow.is_live:
             self._catch_up(follow)  # what came between the readiness message and now was not kept
         return head
 
     async def wait_live(self, key: FeedKey, seconds: float) -> None:
         """Returns when the key's channel is ready, at the latest after ``seconds``."""
-        if (follow := self._follows.get(key)) is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(follow.live.wait(), seconds)
+        if (follow := self._follows.get(key)) is not None and follow.channel is not None:
+            await follow.channel.wait_live(seconds)
 
     def is_key_live(self, key: FeedKey) -> bool:
         follow = self._follows.get(key)
-        return follow is not None and follow.live.is_set()
+        return follow is not None and follow.is_live
 
     def unfollow(self, key: FeedKey) -> None:
         follow = self._follows.pop(key)
         self._forget_hole(follow)
         if follow.catching_up:
             follow.catching_up.cancel()
-        if follow.socket:
-            follow.socket.remove(follow)
-            if not follow.socket.follows:
-                follow.socket.task.cancel()
-                self._sockets.remove(follow.socket)
-
-    def _socket_with_room(self) -> _Socket:
-        for socket in self._sockets:
-            if len(socket.follows) < CHANNELS_PER_SOCKET:
-                return socket
-        socket = _Socket(self)
-        self._sockets.append(socket)
-        return socket
+        if follow.channel is not None:
+            self._sockets.leave(follow.channel)
 
     # What a socket hears
 
     def on_ready(self, follow: _Follow) -> None:
-        """Subscribed, for the first time or anew: either way something may have been missed before."""
-        was_live = follow.live.is_set()
-        follow.live.set()
         if follow.sequencer is not None:
             self._catch_up(follow)
-            if not was_live:
+            if not follow.was_live:
                 self._sink.live(follow.key, True, "subscribed")
+        follow.was_live = True
 
     def on_deaf(self, follow: _Follow) -> None:
         """Why is in the log: it may name somebody else's project."""
-        if follow.live.is_set():
-            follow.live.clear()
-            self._look.set()
-            self._sink.live(follow.key, False, "the connection to Realtime was lost")
+        follow.was_live = False
+        self._look.set()
+        self._sink.live(follow.key, False, "the connection to Realtime was lost")
 
     def on_record(self, follow: _Follow, record: Mapping[str, Any] | None) -> None:
         if follow.sequencer is None:
@@ -397,7 +326,7 @@ class LogListener:
             follow.expected = None
         elif head == last:
             follow.expected = None
-        elif not follow.live.is_set():
+        elif not follow.is_live:
             self._catch_up(follow)
         elif follow.expected is None or follow.expected <= last:
             follow.expected = head  # perhaps on its way: the next reading tells
@@ -405,8 +334,8 @@ class LogListener:
         else:
             follow.expected = None
             self._catch_up(follow)
-            if follow.socket and follow.socket.generation:
-                follow.socket.generation.end(f"{follow.key.feed} {follow.key.key} is deaf: the database is ahead of it")
+            if follow.channel is not None:
+                follow.channel.distrust(f"{follow.key.feed} {follow.key.key} is deaf: the database is ahead of it")
 
     def _note_database(self, up: bool) -> None:
         if up != self.database_up:

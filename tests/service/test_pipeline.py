@@ -25,10 +25,10 @@ async def test_a_commit_reaches_a_viewer(stack: StackFacts, project: Project) ->
 
 async def test_however_much_people_ask_the_listener_does_not_wait(stack: StackFacts, project: Project) -> None:
     async with pipeline.running(Settings.from_environment(service_environment(stack))) as running:
-        asked = running.services.database
-        asking = [asyncio.create_task(asked.snapshot("project_snapshot", "project_id", project.id)) for _ in range(500)]
+        asked, key = running.services.database, FeedKey("project", project.id)
+        asking = [asyncio.create_task(asked.snapshot(key, "project_snapshot", "project_id")) for _ in range(500)]
         await asyncio.sleep(0)
-        await running.services.hub.topic(FeedKey("project", project.id))
+        await running.services.hub.topic(key)
         assert any(not task.done() for task in asking)
         await asyncio.gather(*asking)
 

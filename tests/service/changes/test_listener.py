@@ -3,13 +3,10 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from itertools import repeat
 
 import pytest
 
-from service.changes.change import FeedKey
 from service.changes.listener import LogListener
-from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.metrics import Metrics
 from tests.service.fakes import KEY, FakeLog, Generations, Heard, until
@@ -186,28 +183,6 @@ async def test_a_generation_that_ends_is_followed_by_another_and_the_gap_is_fill
     assert bench.heard.words == ["live", "not live", "live"]
 
 
-async def test_connecting_is_tried_until_it_works(bench: Bench) -> None:
-    bench.generations.refusals = [ConnectionRefusedError("down"), TimeoutError("slow")]
-    await bench.followed()
-    assert len(bench.generations.made) == 3
-
-
-async def test_a_generation_that_cannot_even_be_made_is_tried_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-
-    def make(hearing: Hearing) -> Generation:
-        made.append(hearing)
-        if len(made) == 1:
-            raise ValueError("a bug")
-        return bench.generations(hearing)
-
-    monkeypatch.setattr(bench.listener, "new_generation", make)
-    await bench.followed()
-    assert len(made) == 2
-
-
 async def test_a_deaf_channel_is_found_by_the_heads(watching: Bench) -> None:
     await watching.followed()
     watching.lose(101)
@@ -359,49 +334,10 @@ async def test_a_reading_of_the_heads_says_nothing_of_a_key_that_was_followed_an
     await bench.hears(102)
 
 
-async def test_more_keys_than_a_socket_takes_open_another(bench: Bench) -> None:
-    keys = [FeedKey("tiny", f"00000000-0000-4000-8000-{number:012}") for number in range(CHANNELS_PER_SOCKET + 1)]
-    for key in keys:
-        await bench.listener.follow(key)
-    await until(lambda: sum(len(made.joined) for made in bench.generations.made) == len(keys))
-    assert [len(made.joined) for made in bench.generations.made] == [CHANNELS_PER_SOCKET, 1]
-
-
 # What an operator reads
 
 LISTENER = "service.changes.listener"
 KEY_FIELDS = {"feed": KEY.feed, "key": KEY.key}
-
-
-async def test_an_outage_of_realtime_is_told_where_it_changes(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.changes.listener.delays", lambda _: repeat(0.0))  # else they add up to a minute
-    caplog.set_level(logging.INFO)
-    await bench.followed()
-    bench.generations.refusals = [ConnectionRefusedError("down")] * 4 + [TimeoutError("slow")] * 3
-    bench.generations.newest.end("cut")
-    await until(lambda: len(bench.generations.made) == 9 and KEY in bench.generations.newest.joined)
-    bench.generations.newest.hearing.ready(KEY)
-    bench.generations.newest.hearing.ready(KEY)
-    lines = logged(caplog, LISTENER)
-    assert [(level, message, found.get("reason")) for level, message, found in lines] == [
-        ("INFO", "Realtime is there", None),
-        ("WARNING", "Realtime generation ended", "cut"),
-        ("WARNING", "Realtime generation ended", "can't connect: ConnectionRefusedError('down')"),
-        ("WARNING", "Realtime generation ended", "can't connect: TimeoutError('slow')"),
-        ("INFO", "Realtime is there", None),
-    ]
-    assert all(found["keys"] == 1 for _, _, found in lines)
-
-
-async def test_a_realtime_that_comes_and_goes_is_told_each_time(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    await bench.followed()
-    for count in (2, 3):
-        bench.generations.newest.end("cut")
-        await until(lambda count=count: len(bench.generations.made) == count and bench.generations.newest.joined)
-        bench.generations.newest.hearing.ready(KEY)
-    assert [level for level, _, _ in logged(caplog, LISTENER)] == ["WARNING", "WARNING"]
 
 
 async def test_a_hole_that_stays_is_told_with_its_place(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
