@@ -5,14 +5,14 @@ BIN    := $(VENV)/bin
 SOAK_S ?= 1800
 SEED   ?= 7
 
-.PHONY: help setup demo stop test soak bench lint format types schema clean
+.PHONY: help setup demo stop client test soak bench lint format types schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(VENV)/ready  ## make .venv and install everything, Node parts too; does nothing when up to date
 
-$(VENV)/ready: requirements.lock pyproject.toml devstack/setup.sh devstack/package-lock.json tests/node/package-lock.json
+$(VENV)/ready: requirements.lock pyproject.toml devstack/setup.sh devstack/package-lock.json tests/node/package-lock.json client/package-lock.json
 	@PYTHON=$(PYTHON) sh devstack/setup.sh
 	@touch $@
 
@@ -22,7 +22,10 @@ demo: setup  ## a running stack, and a worker that reads the project's own docs 
 stop:  ## end what `make demo` left running
 	@$(BIN)/rowcast dev --stop
 
-test: setup  ## run every test
+client: setup  ## build the TypeScript client and run its tests
+	@cd client && PATH="$(CURDIR)/$(BIN):$$PATH" && npm run --silent build && npm run --silent types && npm test --silent
+
+test: setup client  ## run every test
 	$(BIN)/pytest
 
 soak: setup  ## the oracle: SOAK_S seconds of faults, cuts and random writers, decided by SEED; 1 unless all is well
@@ -47,4 +50,4 @@ schema: setup  ## write what is generated from the models: docs, the client's ty
 	$(BIN)/python -m service.schema
 
 clean:  ## remove what setup and the devstack made
-	rm -rf $(VENV) .rowcast devstack/node_modules tests/node/node_modules
+	rm -rf $(VENV) .rowcast devstack/node_modules tests/node/node_modules client/node_modules client/dist

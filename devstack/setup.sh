@@ -42,7 +42,7 @@ if [ "$(node_major)" -lt 20 ] || ! command -v npm >/dev/null; then
     export PATH
 fi
 say "setup: installing Node packages"
-for folder in devstack tests/node; do
+for folder in devstack tests/node client; do
     (cd $folder && quietly npm ci --ignore-scripts)
 done
 say "setup: done"

@@ -1,0 +1,132 @@
+// A feed's data as a page has it, kept up to date by a link, and whoever wants to know when it changes.
+
+import { environment, type Environment } from './environment.js'
+import type { Feed, FeedEvent } from './feed.js'
+import { type GetToken, IDLE, Link, type LinkOptions, type LinkState } from './link.js'
+
+export interface Snapshot<Data, Event> extends LinkState {
+  readonly data: Data
+  readonly latestEvent: Event | null
+}
+
+export interface ConnectOptions<Data, Event extends FeedEvent> extends Partial<Omit<LinkOptions, 'url' | 'getToken'>> {
+  readonly url: string
+  readonly getToken: GetToken
+  readonly feed: Feed<Data, Event>
+  readonly environment?: Environment
+}
+
+export interface Connection<Data, Event> {
+  /** What is known now; the same object until something changes. */
+  getSnapshot(): Snapshot<Data, Event>
+  /** Calls `listener` after each change; returns what ends that. */
+  subscribe(listener: () => void): () => void
+  /** Calls `listener` with the events as they come, each once; returns what ends that. */
+  onEvents(listener: (events: readonly Event[], snapshot: Snapshot<Data, Event>) => void): () => void
+  /** Tries at once, also after an ending; not before a time that the server has asked to wait for. */
+  reconnect(): void
+  /** Lets the stream go; {@link resume} goes on where it was. */
+  pause(): void
+  resume(): void
+  /** Lets everything go, for good. */
+  close(): void
+}
+
+export const DEFAULTS: Omit<LinkOptions, 'url' | 'getToken'> = {
+  pollAfter: 3,
+  pollInterval: 3000,
+  stallAfter: 60_000,
+  answerWithin: 20_000,
+  longestWait: 30_000,
+}
+
+/** So many of the newest ids are known: what a stream tells again when it comes back is far less. */
+const IDS_KEPT = 4096
+
+/** Connects at once. */
+export function connect<Data, Event extends FeedEvent>(options: ConnectOptions<Data, Event>): Connection<Data, Event> {
+  const store = new Store(options.feed)
+  const link = new Link(options.feed, linkOptions(options), options.environment ?? environment, store)
+  link.start()
+  let isClosed = false
+  return {
+    getSnapshot: () => store.snapshot,
+    subscribe: (listener) => store.subscribe(listener),
+    onEvents: (listener) => store.onEvents(listener),
+    reconnect: () => isClosed || link.reconnect(),
+    pause: () => isClosed || link.stop(),
+    resume: () => isClosed || link.start(),
+    close() {
+      isClosed = true
+      link.stop()
+    },
+  }
+}
+
+function linkOptions<Data, Event extends FeedEvent>(options: ConnectOptions<Data, Event>): LinkOptions {
+  const told = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  return { ...DEFAULTS, ...(told as unknown as LinkOptions), url: options.url.replace(/\/+$/, '') }
+}
+
+class Store<Data, Event extends FeedEvent> {
+  snapshot: Snapshot<Data, Event>
+  readonly #feed: Feed<Data, Event>
+  readonly #listeners = new Set<() => void>()
+  readonly #hearers = new Set<(events: readonly Event[], snapshot: Snapshot<Data, Event>) => void>()
+  readonly #ids = new Set<string>() // in the order in which they came
+
+  constructor(feed: Feed<Data, Event>) {
+    this.#feed = feed
+    this.snapshot = { ...IDLE, data: feed.initial, latestEvent: null }
+  }
+
+  events(told: readonly Event[]): void {
+    const events = told.filter((event) => this.#isNew(event))
+    const latestEvent = events.at(-1)
+    if (!latestEvent) return
+    this.snapshot = { ...this.snapshot, data: this.#feed.reduce(this.snapshot.data, events), latestEvent }
+    for (const hearer of this.#hearers) guarded(() => hearer(events, this.snapshot))
+    this.#changed()
+  }
+
+  state(state: LinkState): void {
+    this.snapshot = { ...this.snapshot, ...state }
+    this.#changed()
+  }
+
+  subscribe(listener: () => void): () => void {
+    const own = () => listener() // the same function may be there twice
+    this.#listeners.add(own)
+    return () => this.#listeners.delete(own)
+  }
+
+  onEvents(hearer: (events: readonly Event[], snapshot: Snapshot<Data, Event>) => void): () => void {
+    const own: typeof hearer = (events, snapshot) => hearer(events, snapshot)
+    this.#hearers.add(own)
+    return () => this.#hearers.delete(own)
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) guarded(listener)
+  }
+
+  #isNew(event: Event): boolean {
+    const id = this.#feed.idOf?.(event)
+    if (id === undefined) return true
+    if (this.#ids.has(id)) return false
+    this.#ids.add(id)
+    if (this.#ids.size > IDS_KEPT) this.#ids.delete(this.#ids.values().next().value as string)
+    return true
+  }
+}
+
+/** A page's own mistake is reported as any other of its, and costs nobody else the event. */
+function guarded(call: () => void): void {
+  try {
+    call()
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
