@@ -171,8 +171,8 @@ def token(email: str) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--project", required=True, type=click.UUID, help="The project that gets the sources and proposals.")
 def ingest(paths: tuple[Path, ...], project: UUID) -> None:
-    """Read documents (Markdown, reStructuredText, text, HTML) into a project."""
-    need("ingest", "bs4", "charset_normalizer")
+    """Read documents (Markdown, reStructuredText, text, HTML, PDF) into a project."""
+    need("ingest", "bs4", "charset_normalizer", "pypdf")
     from workers import ingest as worker
 
     def told(file: worker.FileReport) -> None:
@@ -232,7 +232,7 @@ def worker(kinds: str, concurrency: int, catalogue: Path | None, root: Path | No
     if "ingestion" in wanted:
         if root is None:
             raise click.UsageError("Missing option --root: ingestion reads below one folder and nowhere else.")
-        need("ingest", "bs4", "charset_normalizer")
+        need("ingest", "bs4", "charset_normalizer", "pypdf")
         from workers import ingest as ingestion
 
         handlers["ingestion"] = lambda _, job: ingestion.work(job, root)

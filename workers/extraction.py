@@ -78,12 +78,12 @@ class Candidate:
     def title(self) -> str:
         return self.place.title
 
-    def body(self, name: str) -> str:
-        """The proposal's body; ``name`` is the document's."""
+    def body(self, name: str, unit: str = "line") -> str:
+        """The proposal's body; ``name`` is the document's, ``unit`` what its places count."""
         place = self.place
         under = f", under \u201c{' > '.join(place.path)}\u201d" if place.path else ""
         also = f" Also in {self.also} other document{'s' if self.also > 1 else ''}." if self.also else ""
-        return f"{self.text}\n\nFound as {place.found_as} in {name}, line {place.line}{under}.{also}".lstrip()
+        return f"{self.text}\n\nFound as {place.found_as} in {name}, {unit} {place.line}{under}.{also}".lstrip()
 
 
 @dataclass(slots=True)

@@ -186,7 +186,8 @@ class _Run:
     async def _propose(self, job: rowcast.AsyncJob, file: _Read, candidates: Sequence[Candidate], chunks: int) -> None:
         name, source = file.found.name, file.source
         await job.propose_many(
-            rowcast.Proposal(each.title, each.confidence, each.body(name), source.id) for each in candidates
+            rowcast.Proposal(each.title, each.confidence, each.body(name, file.document.unit), source.id)
+            for each in candidates
         )
         job.advance(len(candidates))
         await source.completed()

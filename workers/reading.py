@@ -10,10 +10,13 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from charset_normalizer import from_bytes
 
+from workers.apart import SECONDS, read_pdf
 from workers.formats import KINDS, Block, Kind, parse
+from workers.formats.blocks import Unfit
 
 SIZE_LIMIT = 10 * 1024 * 1024  # bytes
 REASONS = {
@@ -28,8 +31,11 @@ REASONS = {
     "binary": "not text",
     "encoding": "text, but in no encoding we can tell",
     "no_text": "well-formed, but it says nothing",
+    "encrypted": "a PDF that opens with a password, or not at all",
+    "damaged": "a PDF that can't be parsed",
+    "too_slow": "over the time limit",
 }
-SUPPORTED = "Markdown, reStructuredText, plain text and HTML"
+SUPPORTED = "Markdown, reStructuredText, plain text, HTML and PDF"
 BOMS = [
     (b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\x00\x00", "utf-32-le"), (b"\x00\x00\xfe\xff", "utf-32-be"),
     (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"),
@@ -68,10 +74,11 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file's text as blocks, and the encoding it was in."""
+    """A file's text as blocks, the encoding it was in, and what their ``line`` counts."""
 
     blocks: tuple[Block, ...]
     encoding: str
+    unit: Literal["line", "page"] = "line"
 
 
 def find(paths: Sequence[Path]) -> Iterator[Found | PassedOver]:
@@ -129,13 +136,12 @@ def _judge(path: Path, name: str, mode: int) -> Found | PassedOver:
     suffix = path.suffix.lower()
     if (kind := KINDS.get(suffix)) is not None:
         return Found(path, name, kind)
-    if suffix == ".pdf":
-        return PassedOver(path, name, "unsupported", f"PDF can't be read yet; {SUPPORTED} can.")
     return PassedOver(path, name, "unsupported", f"Files of type {suffix} can't be read; {SUPPORTED} can.")
 
 
-def read(file: Found, size_limit: int = SIZE_LIMIT) -> Document:
-    """The text of ``file``. Raises :class:`Unreadable`. Never holds more than ``size_limit`` bytes of it."""
+def read(file: Found, size_limit: int = SIZE_LIMIT, pdf_seconds: float = SECONDS) -> Document:
+    """The text of ``file``. Raises :class:`Unreadable`. Never holds more than ``size_limit`` bytes of it, and gives a
+    PDF up after ``pdf_seconds``."""
     try:
         with file.path.open("rb") as handle:
             data = handle.read(size_limit + 1)
@@ -145,6 +151,13 @@ def read(file: Found, size_limit: int = SIZE_LIMIT) -> Document:
         raise Unreadable("unreachable", f"Can't be opened: {_why(error)}.") from error
     if len(data) > size_limit:
         raise Unreadable("too_large", f"Larger than the limit of {_amount(size_limit)}.")
+    if file.kind == "pdf":
+        if not data.strip():
+            raise Unreadable("empty", "The file is empty.")
+        try:
+            return Document(tuple(read_pdf(data, pdf_seconds)), "pdf", "page")
+        except Unfit as error:
+            raise Unreadable(error.reason, str(error)) from error
     text, encoding = decode(data, html=file.kind == "html")
     blocks = tuple(parse(file.kind, text))
     if not blocks:
@@ -161,7 +174,7 @@ def decode(data: bytes, *, html: bool = False) -> tuple[str, str]:
         if data.startswith(mark):
             return _strictly(data[len(mark) :], encoding, f"It begins as {encoding.upper()}"), encoding
     if data.startswith(b"%PDF-"):
-        raise Unreadable("binary", f"This is a PDF, whatever its name says; PDF can't be read yet, {SUPPORTED} can.")
+        raise Unreadable("binary", "This is a PDF, whatever its name says; it is read once that ends in .pdf.")
     head = data[:8192]
     if b"\x00" in head or len(head) - len(head.translate(None, CONTROL)) > len(head) // 20:
         raise Unreadable("binary", "This is no text: it holds bytes that text never has.")

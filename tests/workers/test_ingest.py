@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import rowcast
+from tests.workers.pdfs import encrypted, pdf
 from workers.ingest import NothingToRead, ingest, work
 from workers.payload import BadPayload
 
@@ -34,6 +35,8 @@ def folder(tmp_path) -> Path:
     (root / "code.md").write_text("```\nonly code\n```\n")
     (root / ".hidden.md").write_text("hidden")
     (root / "picture.png").write_bytes(b"\x89PNG")
+    (root / "paper.pdf").write_bytes(pdf([], [(20, 700, "Receipts"), (11, 670, "A receipt is a proof of payment.")]))
+    (root / "secret.pdf").write_bytes(encrypted(pdf([(11, 700, "Hush.")]), "password"))
     (root / "loop").symlink_to(root)
     (root / "caf\udce9.txt").write_text("A name that is no UTF-8.\n")
     return root
@@ -47,18 +50,19 @@ async def test_every_file_has_its_outcome_and_the_rest_goes_on(environment, fold
         "guide.md": ("ingested", None), "deep/page.html": ("ingested", None), "manual.rst": ("ingested", None),
         "notes.txt": ("ingested", None), "caf\udce9.txt": ("ingested", None), "empty.md": ("failed", "empty"),
         "huge.txt": ("failed", "too_large"), "binary.md": ("failed", "binary"), "mixed.txt": ("failed", "encoding"),
-        "code.md": ("failed", "no_text"), ".hidden.md": ("skipped", "hidden"),
+        "code.md": ("failed", "no_text"),
+        "paper.pdf": ("ingested", None), "secret.pdf": ("failed", "encrypted"), ".hidden.md": ("skipped", "hidden"),
         "picture.png": ("skipped", "unsupported"), "loop": ("skipped", "link"),
     }  # fmt: skip
     assert heard == list(report.files)
-    assert (report.count("ingested"), report.count("failed"), report.count("skipped")) == (5, 5, 3)
+    assert (report.count("ingested"), report.count("failed"), report.count("skipped")) == (6, 6, 3)
 
     rows = database_connection.execute(
         "select source_name, source_type, status, error_message, id from ingestion_sources where project_id = %s",
         [project],
     ).fetchall()
     told = {file.source_id: file for file in report.files if file.source_id is not None}
-    assert len(rows) == len(told) == 10
+    assert len(rows) == len(told) == 12
     for row in rows:
         file = told[row["id"]]
         assert (row["status"], row["error_message"]) == (
@@ -85,9 +89,9 @@ async def test_the_job_tells_its_stages_with_real_counts(environment, folder, pr
     totals = []
     async with rowcast.connect(interval=0) as client:
         report = await ingest([folder], project, client=client, on_report=heard, size_limit=20_000)
-    assert totals == [("parsing", 10), ("proposing", report.proposals)]
+    assert totals == [("parsing", 12), ("proposing", report.proposals)]
     job = database_connection.execute("select * from jobs where id = %s", [report.job_id]).fetchone()
-    assert (job["kind"], job["title"], job["status"]) == ("ingestion", "Ingesting docs (10 files)", "completed")
+    assert (job["kind"], job["title"], job["status"]) == ("ingestion", "Ingesting docs (12 files)", "completed")
     images = database_connection.execute(
         "select row from feed_changes where row_id = %s order by revision", [str(report.job_id)]
     )
@@ -114,6 +118,10 @@ async def test_proposals_say_what_was_found_and_where(environment, folder, proje
     )
     assert 0.6 < lease["confidence"] < 1
     assert {"Change log", "Größe", "Heartbeats"} <= nodes.keys()
+    receipt = nodes["Receipts"]
+    assert (receipt["source_name"], receipt["body"].split("\n\n")[1]) == (
+        "docs/paper.pdf", "Found as a heading in docs/paper.pdf, page 2.",
+    )  # fmt: skip
 
 
 async def test_two_runs_propose_the_same(environment, folder, project, database_connection):
@@ -168,7 +176,7 @@ async def test_a_parser_that_trips_over_one_file_fails_that_one_alone(environmen
     report = await ingest([folder], project)
     (failed,) = [file for file in report.files if file.reason == "error"]
     assert (failed.name, failed.message) == ("docs/notes.txt", "RecursionError: too deep")
-    assert report.count("ingested") == 5
+    assert report.count("ingested") == 6
 
 
 async def test_a_size_limit_that_allows_nothing_is_refused(project, folder):

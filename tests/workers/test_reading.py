@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.pdfs import encrypted, pdf
 from workers.reading import REASONS, Found, Unreadable, decode, find, read
 
 
@@ -38,7 +39,7 @@ def test_odd_things_are_told_apart(folder):
     (folder / ".git" / "config.txt").write_text("x")
     (folder / ".hidden.md").write_text("x")
     (folder / "picture.png").write_bytes(b"x")
-    (folder / "paper.pdf").write_bytes(b"%PDF-1.7")
+    (folder / "paper.docx").write_bytes(b"PK")
     (folder / "link.md").symlink_to(folder / "b.md")
     (folder / "gone.md").symlink_to(folder / "nothing")
     (folder / "guide" / "loop").symlink_to(folder)
@@ -46,16 +47,18 @@ def test_odd_things_are_told_apart(folder):
     names = told([folder])
     assert {name: reason for name, reason in names.items() if reason != "read"} == {
         "docs/.git": "hidden", "docs/.hidden.md": "hidden", "docs/picture.png": "unsupported",
-        "docs/paper.pdf": "unsupported", "docs/link.md": "link", "docs/gone.md": "link", "docs/guide/loop": "link",
+        "docs/paper.docx": "unsupported", "docs/link.md": "link", "docs/gone.md": "link", "docs/guide/loop": "link",
         "docs/pipe.md": "special",
     }  # fmt: skip
     assert set(names.values()) - {"read"} <= REASONS.keys()
 
 
 def test_a_type_that_can_t_be_read_says_which_can(folder):
-    (folder / "paper.pdf").write_bytes(b"%PDF-1.7")
-    (outcome,) = find([folder / "paper.pdf"])
-    assert outcome.message == "PDF can't be read yet; Markdown, reStructuredText, plain text and HTML can."
+    (folder / "book.epub").touch()
+    (outcome,) = find([folder / "book.epub"])
+    assert outcome.message == (
+        "Files of type .epub can't be read; Markdown, reStructuredText, plain text, HTML and PDF can."
+    )
 
 
 def test_named_paths_are_told_by_their_own_name_and_each_file_once(folder):
@@ -175,6 +178,33 @@ def test_a_file_over_the_limit_is_refused_and_one_at_it_is_not(tmp_path):
     with pytest.raises(Unreadable, match="Larger than the limit of 99 bytes") as caught:
         read(found(path), 99)
     assert caught.value.reason == "too_large"
+
+
+def test_a_pdf_is_read_page_by_page(tmp_path):
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf([(11, 700, "One page.")], [(11, 700, "Another page.")]))
+    document = read(found(path, "pdf"))
+    assert [(block.line, block.text) for block in document.blocks] == [(1, "One page."), (2, "Another page.")]
+    assert (document.unit, document.encoding) == ("page", "pdf")
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds", "reason"),
+    [
+        (b" ", 60, "empty"),
+        (b"%PDF-1.7", 60, "damaged"),
+        (pdf([]), 60, "no_text"),
+        (encrypted(pdf([(11, 700, "Secret.")]), "hush"), 60, "encrypted"),
+        (pdf([(11, 700, "Slow.")]), 0.001, "too_slow"),
+    ],
+)
+def test_a_pdf_that_can_t_be_read_says_why(tmp_path, data, seconds, reason):
+    path = tmp_path / "a.pdf"
+    path.write_bytes(data)
+    with pytest.raises(Unreadable) as caught:
+        read(found(path, "pdf"), pdf_seconds=seconds)
+    assert caught.value.reason == reason
+    assert reason in REASONS
 
 
 def test_a_document_without_a_word_is_told(tmp_path):

@@ -1,7 +1,7 @@
 """Documents as a sequence of blocks, whatever they were written in. Pure.
 
-``parse(kind, text)`` knows the kinds of KINDS. A block says on which line of the file (from 1) it begins. Code is left
-out: it is not what a document says about its subject.
+``parse(kind, text)`` knows the kinds of KINDS but PDF, which is no text (:mod:`workers.formats.pdf`). A block says on
+which line of the file (from 1) it begins. Code is left out: it is not what a document says about its subject.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Literal
 
 from workers.formats.blocks import Block
 
-Kind = Literal["markdown", "restructuredtext", "text", "html"]
+Kind = Literal["markdown", "restructuredtext", "text", "html", "pdf"]
 
 KINDS: Mapping[str, Kind] = {
     ".md": "markdown",
@@ -24,6 +24,7 @@ KINDS: Mapping[str, Kind] = {
     ".html": "html",
     ".htm": "html",
     ".xhtml": "html",
+    ".pdf": "pdf",
 }
 
 _PARSERS = {"markdown": "markdown", "restructuredtext": "restructured", "text": "plain", "html": "hypertext"}

@@ -21,6 +21,14 @@ class Block:
     term: str = ""
 
 
+class Unfit(ValueError):
+    """Why a file of some format can't be read: ``reason`` of ``workers.reading.REASONS``, and the message in words."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 # "**Lease**: how long …", once the markup is gone and the emphasised part is known
 AFTER_TERM = re.compile(r"^\s*(?::|\u2013|\u2014|-(?=\s))\s*(?=\S)")
 TERM_WORDS = 6
