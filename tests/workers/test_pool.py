@@ -41,7 +41,7 @@ class Bench:
                 await self.gate.wait()
                 if job.row["title"] == "broken":
                     raise KeyError("oops")
-                while job.row["title"] in ("cancelled", "lost") and not (job.cancel_requested or job.lost):
+                while job.row["title"] in ("cancelled", "lost") and not (job.cancelled or job.lost):
                     await asyncio.sleep(0.01)
                 async for _ in job.track(range(1)):
                     pass
