@@ -13,6 +13,8 @@ export interface ConnectOptions<Data, Event extends FeedEvent> extends Partial<O
   readonly url: string
   readonly getToken: GetToken
   readonly feed: Feed<Data, Event>
+  /** Whether to wait for {@link Connection.resume}. */
+  readonly paused?: boolean
   readonly environment?: Environment
 }
 
@@ -32,6 +34,11 @@ export interface Connection<Data, Event> {
   close(): void
 }
 
+/** What is known of a feed before anything is. */
+export function unknown<Data, Event extends FeedEvent>(feed: Feed<Data, Event>): Snapshot<Data, Event> {
+  return { ...IDLE, data: feed.initial, latestEvent: null }
+}
+
 export const DEFAULTS: Omit<LinkOptions, 'url' | 'getToken'> = {
   pollAfter: 3,
   pollInterval: 3000,
@@ -43,11 +50,11 @@ export const DEFAULTS: Omit<LinkOptions, 'url' | 'getToken'> = {
 /** So many of the newest ids are known: what a stream tells again when it comes back is far less. */
 const IDS_KEPT = 4096
 
-/** Connects at once. */
+/** Connects at once, unless it is to be `paused`. */
 export function connect<Data, Event extends FeedEvent>(options: ConnectOptions<Data, Event>): Connection<Data, Event> {
   const store = new Store(options.feed)
   const link = new Link(options.feed, linkOptions(options), options.environment ?? environment, store)
-  link.start()
+  if (!options.paused) link.start()
   let isClosed = false
   return {
     getSnapshot: () => store.snapshot,
@@ -77,7 +84,7 @@ class Store<Data, Event extends FeedEvent> {
 
   constructor(feed: Feed<Data, Event>) {
     this.#feed = feed
-    this.snapshot = { ...IDLE, data: feed.initial, latestEvent: null }
+    this.snapshot = unknown(feed)
   }
 
   events(told: readonly Event[]): void {

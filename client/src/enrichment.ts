@@ -1,6 +1,6 @@
 // The enrichment feed: one bill of materials while its lines are enriched.
 
-import type { Feed } from './feed.js'
+import type { Feed, FeedEvent, Problem } from './feed.js'
 import type { Component, EnrichmentState, EnrichmentStateAnswer, EnrichmentStreamEvent } from './events.gen.js'
 
 export interface EnrichmentData {
@@ -33,8 +33,24 @@ export function enrichmentFeed({ bomId }: EnrichmentFeedOptions): Feed<Enrichmen
       events: [{ event: 'snapshot', data: { type: 'snapshot', part: 1, last: true, ...(answer as EnrichmentStateAnswer) } }],
       cursor: undefined,
     }),
+    endingOf: (told) => (isOldFailure(told) ? { reason: FAILED, error: failure(messageOf(told)) } : null),
     idOf: ({ data }) => ('event_id' in data ? data.event_id : undefined),
   }
+}
+
+const FAILED = 'enrichment.failed'
+
+export const failure = (message: string | null): Problem => ({
+  code: 'enrichment_failed', message: message ?? 'The enrichment failed.',
+})
+
+/** What older servers say where newer ones say `enrichment.failed`. */
+const isOldFailure = ({ event }: FeedEvent): boolean => event === 'enrichment.error'
+
+function messageOf({ data }: FeedEvent): string | null {
+  const { error_message, error, message } = data as Record<string, unknown>
+  const text = error_message ?? error ?? message
+  return typeof text === 'string' ? text : null
 }
 
 /** Whether nothing more will be told of a run, as its state says. */
@@ -58,6 +74,7 @@ function reduce(data: EnrichmentData, events: readonly EnrichmentStreamEvent[]):
       if (!isOlder(told.data.state, state)) state = told.data.state
       if ('component' in told.data) components = withComponent(components, told.data.component)
     }
+    if (isOldFailure(told) && state) state = { ...state, status: 'failed', error_message: messageOf(told) ?? state.error_message }
   }
   if (state === data.state && components === data.components && arriving === data.arriving) return data
   return { state, components, arriving }

@@ -58,6 +58,14 @@ describe('the enrichment feed', () => {
     expect(feed.idOf?.({ event: 'live', data: wire.live })).toBeUndefined()
   })
 
+  it('takes the error of an older server for a failure', () => {
+    const old = { event: 'enrichment.error', data: { error_message: 'The catalogue is down.' } } as unknown as EnrichmentStreamEvent
+    const data = reduce([{ event: 'connected', data: wire.connected }, old])
+    expect(data.state).toMatchObject({ status: 'failed', error_message: 'The catalogue is down.' })
+    expect(feed.endingOf?.(old)).toMatchObject({ reason: 'enrichment.failed', error: { message: 'The catalogue is down.' } })
+    expect(feed.endingOf?.({ event: 'enrichment.failed', data: wire['enrichment.failed'] })).toBeNull()
+  })
+
   it('has ended when it says so', () => {
     const statuses = ['idle', 'stopped', 'completed', 'failed'] as const
     expect(statuses.map((status) => hasEnded({ ...about.state, status }))).toEqual([false, false, true, true])

@@ -1,14 +1,14 @@
 // The messages as the service's own tests hold them (tests/wire): what the client reads is what is sent.
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import type { EnrichmentEvents, PipelineEvents, PipelinesEvents, ProjectEvents } from '../src/events.gen.js'
 
 function golden<Events>(stream: string): Events {
-  const folder = new URL(`../../tests/wire/${stream}/`, import.meta.url)
+  const folder = join(import.meta.dirname, '../../tests/wire', stream)
   const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
   return Object.fromEntries(
-    files.map((file) => [basename(file, '.json'), JSON.parse(readFileSync(new URL(file, folder), 'utf8'))]),
+    files.map((file) => [basename(file, '.json'), JSON.parse(readFileSync(join(folder, file), 'utf8'))]),
   ) as Events
 }
 

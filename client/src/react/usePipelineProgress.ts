@@ -1,0 +1,52 @@
+'use client'
+
+import { useMemo } from 'react'
+import type { PipelineProgress } from '../events.gen.js'
+import type { Problem } from '../feed.js'
+import type { Status } from '../link.js'
+import { type AnyPipelineEvent, pipelineFeed, type PipelineFeedOptions, type PipelineJob } from '../pipeline.js'
+import { useFeed, useLatest } from './useFeed.js'
+
+/** `jobId` for one job, `projectId` for all that are active in a project. */
+export type UsePipelineProgressOptions = PipelineFeedOptions & {
+  readonly enabled?: boolean
+  readonly onComplete?: (jobId: string) => void
+  readonly onError?: (message: string, jobId: string) => void
+}
+
+export interface PipelineProgressState {
+  /** The one job's; null until it is known, and for a project. */
+  readonly progress: PipelineProgress | null
+  readonly jobs: readonly PipelineJob[]
+  readonly status: Status
+  readonly isConnected: boolean
+  readonly error: Problem | null
+  readonly retryCount: number
+  readonly reconnect: () => void
+}
+
+/** The stages, workers and counters of a job, or of a project's jobs. */
+export function usePipelineProgress(options: UsePipelineProgressOptions): PipelineProgressState {
+  const latest = useLatest(options)
+  const only = 'jobId' in options ? options.jobId : null
+  const used = useFeed(pipelineFeed(options), {
+    enabled: options.enabled,
+    onEvents(events) {
+      for (const told of events) tellEnd(told, only, latest.current)
+    },
+  })
+  const { data, status, isConnected, error, retryCount, reconnect } = used
+  const jobs = useMemo(() => [...data.jobs.values()], [data])
+  const progress = only === null ? null : (data.jobs.get(only)?.progress ?? null)
+  return useMemo(
+    () => ({ progress, jobs, status, isConnected, error, retryCount, reconnect }),
+    [progress, jobs, status, isConnected, error, retryCount, reconnect],
+  )
+}
+
+function tellEnd(told: AnyPipelineEvent, only: string | null, to: UsePipelineProgressOptions): void {
+  if (told.event === 'complete') {
+    const jobId = only ?? ('job_id' in told.data ? told.data.job_id : null)
+    if (jobId !== null) to.onComplete?.(jobId)
+  } else if (told.event === 'error') to.onError?.(told.data.message, told.data.job_id)
+}

@@ -1,0 +1,256 @@
+// @vitest-environment happy-dom
+import { act, type ReactNode, StrictMode } from 'react'
+import { createRoot, hydrateRoot, type Root } from 'react-dom/client'
+import { renderToString } from 'react-dom/server'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import {
+  configure, RowcastProvider, useEnrichmentStream, type UseEnrichmentStreamOptions, usePipelineProgress, useProjectFeed,
+} from '../src/react/index.js'
+import { enrichment, pipeline, project } from './wire.js'
+import { problem, settled, Stream, World } from './world.js'
+
+Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true })
+
+let world: World
+let streams: Stream[]
+let root: Root
+let element: HTMLElement
+
+beforeEach(() => {
+  world = new World()
+  streams = []
+  world.answer = ({ signal }) => {
+    const stream = new Stream(signal)
+    streams.push(stream)
+    return stream.response
+  }
+  element = document.createElement('div')
+  root = createRoot(element)
+})
+
+afterEach(async () => {
+  await act(async () => root.unmount())
+  await vi.waitFor(() => expect(world.leftovers).toBe(0))
+})
+
+const here = (children: ReactNode): ReactNode => (
+  <RowcastProvider url="http://service" getToken={() => 'token'} environment={world}>{children}</RowcastProvider>
+)
+const show = (children: ReactNode): Promise<void> => act(async () => {
+  root.render(here(children))
+  await settled()
+})
+const send = (data: object, named: { id?: number; event?: string } = {}): Promise<void> =>
+  act(async () => streams.at(-1)?.send(data, named))
+const later = (): Promise<void> => act(() => new Promise<void>((resolve) => setTimeout(resolve, 5)))
+
+function Project({ enabled = true, id = 'p' }: { enabled?: boolean; id?: string }): ReactNode {
+  const { status, isReady, jobs, proposals } = useProjectFeed({ projectId: id, enabled })
+  return <p>{`${status} ${isReady} ${jobs.map(({ title }) => title).join()} ${proposals.length};`}</p>
+}
+
+describe('useProjectFeed', () => {
+  it('shows what there is', async () => {
+    await show(<Project />)
+    expect(element.textContent).toBe('connecting false  0;')
+    await send(project.connected)
+    await send(project.snapshot, { id: 1 })
+    expect(element.textContent).toBe('live true Reading the manuals 1;')
+  })
+
+  it('needs one connection for many components, in StrictMode too', async () => {
+    await show(<StrictMode><Project /><Project /><div><Project /></div></StrictMode>)
+    await later()
+    expect(world.requests).toHaveLength(1)
+    await send(project.connected)
+    await send(project.snapshot, { id: 1 })
+    expect(element.textContent).toBe('live true Reading the manuals 1;'.repeat(3))
+  })
+
+  it('lets the connection go with the last component', async () => {
+    await show(<><Project /><Project /></>)
+    await show(<Project />)
+    await later()
+    expect(world.requests[0]?.signal.aborted).toBe(false)
+    await show(null)
+    await later()
+    expect(world.requests[0]?.signal.aborted).toBe(true)
+    expect(world.leftovers).toBe(0)
+  })
+
+  it('pauses when it is not enabled, keeps what it knows, and goes on from there', async () => {
+    await show(<Project />)
+    await send(project.connected)
+    await send(project.snapshot, { id: 7 })
+    await show(<Project enabled={false} />)
+    await later()
+    expect(world.requests[0]?.signal.aborted).toBe(true)
+    expect(element.textContent).toBe('idle true Reading the manuals 1;')
+    await show(<Project />)
+    expect(world.requests.at(-1)?.lastEventId).toBe('7')
+  })
+
+  it('asks for nothing as long as it is not enabled', async () => {
+    await show(<Project enabled={false} />)
+    await later()
+    expect([element.textContent, world.requests.length]).toEqual(['idle false  0;', 0])
+  })
+
+  it('changes over when the project does', async () => {
+    await show(<Project />)
+    await send(project.connected)
+    await send(project.snapshot, { id: 7 })
+    await show(<Project id="q" />)
+    await later()
+    expect(element.textContent).toBe('connecting false  0;')
+    expect(world.requests.map(({ path, signal }) => [path, signal.aborted])).toEqual([
+      ['/api/projects/p/status?snapshot=1', true], ['/api/projects/q/status?snapshot=1', false],
+    ])
+  })
+
+  it('tells each event once to each who asks, always by the newest function', async () => {
+    const heard: string[] = []
+    const Listener = ({ name }: { name: string }): ReactNode => {
+      useProjectFeed({ projectId: 'p', onEvent: ({ event }) => heard.push(`${name} ${event}`) })
+      return null
+    }
+    await show(<StrictMode><Listener name="old" /></StrictMode>)
+    await later()
+    await show(<StrictMode><Listener name="new" /></StrictMode>)
+    await send(project.job_update)
+    expect(heard).toEqual(['new job_update'])
+  })
+
+  it('does not connect anew when only the function that gets the token is another', async () => {
+    const asked: string[] = []
+    const token = (name: string): ReactNode => (
+      <RowcastProvider url="" environment={world} getToken={() => (asked.push(name), name)}><Project /></RowcastProvider>
+    )
+    await act(async () => root.render(token('one')))
+    await act(async () => root.render(token('two')))
+    await send(project.connected)
+    await act(async () => {
+      streams[0]?.break()
+      await world.advance(2000)
+    })
+    expect([asked, world.requests.length]).toEqual([['one', 'two'], 2])
+  })
+
+  it('can be configured without a provider, and says so when it is not', async () => {
+    const error = vi.spyOn(console, 'error').mockImplementation(() => {})
+    expect(() => renderToString(<Project />)).toThrow('call configure()')
+    error.mockRestore()
+    configure({ url: '', getToken: () => 'token', environment: world })
+    await act(async () => root.render(<Project />))
+    await send(project.connected)
+    expect(element.textContent).toContain('live')
+  })
+})
+
+describe('on the server', () => {
+  it('renders what is known there, nothing, and the page takes it over', async () => {
+    const html = renderToString(here(<Project />))
+    expect(html).toBe('<p>idle false  0;</p>')
+    expect(world.requests).toHaveLength(0)
+    element = document.createElement('div')
+    element.innerHTML = html
+    const error = vi.spyOn(console, 'error')
+    await act(async () => {
+      root = hydrateRoot(element, here(<Project />))
+      await settled()
+    })
+    await send(project.connected)
+    expect(element.textContent).toContain('live')
+    expect(error).not.toHaveBeenCalled()
+  })
+})
+
+describe('useEnrichmentStream', () => {
+  const done = enrichment['enrichment.completed']
+
+  function Bom(options: Partial<UseEnrichmentStreamOptions>): ReactNode {
+    const used = useEnrichmentStream({ bomId: 'b', ...options })
+    const { state, components, isConnected, isPolling, error, latestEvent, retryCount } = used
+    return (
+      <button type="button" onClick={used.reconnect}>
+        {[state.status, state.percent_complete, components.length, isConnected, isPolling, error?.code, latestEvent?.event, retryCount].join(' ')}
+      </button>
+    )
+  }
+
+  it('tells the state, the components and what happened', async () => {
+    const on = {
+      onStarted: vi.fn(), onProgress: vi.fn(), onComponentCompleted: vi.fn(), onComponentFailed: vi.fn(), onComplete: vi.fn(), onError: vi.fn(),
+    }
+    await show(<StrictMode><Bom {...on} /></StrictMode>)
+    await later()
+    expect(element.textContent).toBe('connecting 0 0 false false   0')
+    await send(enrichment.connected, { event: 'connected' })
+    for (const event of ['enrichment.started', 'enrichment.component.completed', 'enrichment.component.failed', 'enrichment.progress'] as const)
+      await send({ ...enrichment[event], event_id: event }, { event })
+    expect(element.textContent).toContain('enriching 50 2 true false  enrichment.progress 0')
+    await send(done, { event: 'enrichment.completed', id: 2 })
+    await send({ type: 'stream_end', reason: 'enrichment.completed', reconnect: false }, { event: 'stream_end' })
+    expect(on.onStarted).toHaveBeenCalledExactlyOnceWith(enrichment['enrichment.started'].state, expect.objectContaining({ event_type: 'enrichment.started' }))
+    expect(on.onProgress).toHaveBeenCalledOnce()
+    const [completed, failed] = [enrichment['enrichment.component.completed'], enrichment['enrichment.component.failed']]
+    expect(on.onComponentCompleted).toHaveBeenCalledExactlyOnceWith(completed.component, expect.objectContaining({ event_id: 'enrichment.component.completed' }))
+    expect(on.onComponentFailed).toHaveBeenCalledExactlyOnceWith(failed.component, expect.objectContaining({ event_id: 'enrichment.component.failed' }))
+    expect(on.onComplete).toHaveBeenCalledExactlyOnceWith(done.state)
+    expect(on.onError).not.toHaveBeenCalled()
+    expect(element.textContent).toContain('completed 100')
+  })
+
+  it('hears of a failure, also from an older server', async () => {
+    const onError = vi.fn()
+    await show(<Bom onError={onError} />)
+    await send(enrichment.connected, { event: 'connected' })
+    await send({ event_type: 'enrichment.error', error_message: 'No catalogue.' }, { event: 'enrichment.error' })
+    expect(onError).toHaveBeenCalledExactlyOnceWith({ code: 'enrichment_failed', message: 'No catalogue.' })
+    expect(element.textContent).toContain('failed')
+  })
+
+  it('hears once that it may not look', async () => {
+    world.answer = () => problem(404, 'not_found')
+    const onError = vi.fn()
+    await show(<StrictMode><Bom onError={onError} /></StrictMode>)
+    await later()
+    expect(onError).toHaveBeenCalledExactlyOnceWith({ code: 'not_found', message: 'not_found.' })
+    expect(element.textContent).toContain('not_found')
+  })
+
+  it('completes while it polls', async () => {
+    world.answer = ({ path }) => (path.includes('/stream/') ? problem(503, 'x') : Response.json({ state: done.state, components: [], revision: 3 }))
+    const onComplete = vi.fn()
+    await show(<Bom onComplete={onComplete} pollFallbackAfter={1} />)
+    await act(() => world.advance(10))
+    expect(element.textContent).toContain('completed 100 0 false true')
+    await act(() => world.advance(10_000))
+    expect(onComplete).toHaveBeenCalledExactlyOnceWith(done.state)
+  })
+
+  it('reconnects when it is asked to', async () => {
+    await show(<Bom />)
+    await act(async () => {
+      element.querySelector('button')?.dispatchEvent(new MouseEvent('click', { bubbles: true }))
+      await settled()
+    })
+    expect(world.requests).toHaveLength(2)
+  })
+})
+
+describe('usePipelineProgress', () => {
+  it('follows one job to its end', async () => {
+    const onComplete = vi.fn()
+    const Job = (): ReactNode => {
+      const { progress, jobs, status } = usePipelineProgress({ jobId: 'j', onComplete })
+      return `${status} ${progress?.overall_progress_percent} ${jobs[0]?.outcome}`
+    }
+    await show(<Job />)
+    await send(pipeline.pipeline_progress, { event: 'pipeline_progress' })
+    expect(element.textContent).toBe(`live ${pipeline.pipeline_progress.overall_progress_percent} running`)
+    await send({}, { event: 'complete' })
+    expect(element.textContent).toContain('ended')
+    expect(onComplete).toHaveBeenCalledExactlyOnceWith('j')
+  })
+})
