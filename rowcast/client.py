@@ -11,6 +11,7 @@ from uuid import UUID
 
 from rowcast import rows
 from rowcast.aio import AsyncJob, answer
+from rowcast.bar import Bars
 from rowcast.calls import CallState
 from rowcast.config import Config, read_config
 from rowcast.core import BaseJob, Settings
@@ -25,31 +26,34 @@ GOODBYE = 1.0
 
 
 def connect(
-    url: str | None = None, key: str | None = None, *, interval: float = 0.5, lease: int = 60, deadline: float = 30.0
-) -> "Connection":
+    url: str | None = None, key: str | None = None, *, interval: float = 0.5, lease: int = 60, deadline: float = 30.0,
+    bar: bool = False,
+) -> "Connection":  # fmt: skip
     """A connection to a Supabase project, for a ``with`` or an ``async with`` block.
 
     ``url`` and ``key`` default to SUPABASE_URL and SUPABASE_SECRET_KEY (or SUPABASE_SERVICE_ROLE_KEY). ``interval``:
     seconds between two progress writes of a job, at least. ``lease``: seconds for which a job counts as alive after a
-    heartbeat. ``deadline``: seconds that entering or leaving a job waits for the database, at most.
+    heartbeat. ``deadline``: seconds that entering or leaving a job waits for the database, at most. ``bar``: draws the
+    jobs under way on the terminal, with rich.
 
     Raises ConfigError saying what is missing or wrong. No request is made before the first job.
     """
-    return Connection(read_config(url, key, os.environ), Settings(interval, lease, deadline))
+    return Connection(read_config(url, key, os.environ), Settings(interval, lease, deadline), Bars() if bar else None)
 
 
 class Connection:
     """What `connect` returns. It is used once."""
 
-    def __init__(self, config: Config, settings: Settings) -> None:
+    def __init__(self, config: Config, settings: Settings, bars: Bars | None) -> None:
         self._config = config
+        self._bars = bars
         self._settings = settings
         self._writer: Writer | None = None
 
     def _open(self) -> Writer:
         if self._writer is not None:
             raise NotRunningError("a connection is used once; call connect() again")
-        self._writer = Writer(partial(Rest, self._config))
+        self._writer = Writer(partial(Rest, self._config), bars=self._bars)
         self._writer.start()
         return self._writer
 
@@ -73,8 +77,10 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        writer = self._close()
-        await asyncio.to_thread(writer.join, GOODBYE)
+        if isinstance(error, GeneratorExit) and self._writer is not None:
+            self._writer.retire()  # the loop is gone: the thread ends by itself, once the jobs' ends are written
+        else:
+            await asyncio.to_thread(self._close().join, GOODBYE)
 
 
 class BaseClient(Generic[J]):

@@ -20,12 +20,9 @@ from rowcast.calls import CallState
 from rowcast.errors import DeliveryError, JobCancelled, JobLost, NotRunningError, RowcastError
 from rowcast.report import CURRENT, Reporter
 from rowcast.state import BATCH_BYTES, BATCH_ROWS, JobState, Operation
-from rowcast.writer import Writer
+from rowcast.writer import STOP_SECONDS, Writer
 
 logger = logging.getLogger("rowcast")
-
-# Whoever presses Ctrl-C, or stops a service, waits this long for the job's end to be written, in seconds.
-STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +107,8 @@ class BaseJob(Reporter):
     def _current(self) -> None:
         """It is the one that `rowcast.current_job` gives from now on, until `_finish`."""
         self._token = CURRENT.set(self)
+        if self._writer.bars is not None:
+            self._writer.bars.add(str(self.row["title"]), self)
 
     def _finish(self, error: BaseException | None) -> "tuple[Future[None], float]":
         """The end that ``error`` means, and how long to wait for it. Only an Exception is a failure: what is none (a
@@ -128,6 +127,8 @@ class BaseJob(Reporter):
         elif error is not None:
             status = "stopped" if self.claim is None else "queued"
             seconds = min(seconds, STOP_SECONDS)
+        if self._writer.bars is not None:
+            self._writer.bars.remove(self, status)
         with self._writer.lock:
             future = self._state.finish(status, told, self._writer.clock() + seconds)
             self._writer.wake()

@@ -168,6 +168,12 @@ class Reporter:
         with self._reporting():
             self._state.checkpoint(text)
 
+    def look(self) -> dict[str, Any]:
+        """How far it is now: {"columns", the plain progress columns, "pipeline", that one}."""
+        with self._writer.lock:
+            pipeline = self._state.pipeline
+            return {"columns": pipeline.columns(), "pipeline": pipeline.as_object(self._writer.clock())}
+
     def _reporting(self) -> "_Reporting":
         return _Reporting(self)
 
@@ -224,12 +230,18 @@ class _Reporting:
 class Run:
     """One run through some items: a stage of its own, or nested in the place where it begins."""
 
-    def __init__(self, job: Reporter, name: str | None, total: int | None, done: int = 0) -> None:
+    def __init__(
+        self, job: Reporter, name: str | None, total: int | None, done: int = 0, *, nests: bool = False
+    ) -> None:
+        """``nests``: in the stage under way also where no loop is around it."""
         name = None if name is None else rows.stage_name(name)
         total, done = rows.count("total", total), rows.count("done", done) or 0
         self._job = job
         self._top: Stage | None = None
         around = job._place()  # noqa: SLF001 - a part of it
+        under_way = job._state.pipeline.current  # noqa: SLF001
+        if around is None and nests and under_way.named and not under_way.over:
+            around = Place(job, under_way, None, None)
         with job._reporting():  # noqa: SLF001
             pipeline, now = job._state.pipeline, job._writer.clock()  # noqa: SLF001
             where: Stage | Track

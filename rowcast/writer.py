@@ -5,13 +5,18 @@ state of all jobs of a client is guarded by `lock`, which is never held during I
 answers ends the thread; a fault of our own does, and is told to everyone who waits or comes later.
 """
 
+import atexit
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import wait
 from typing import Protocol
+from weakref import WeakSet
 
+from rowcast.bar import Bars
 from rowcast.calls import CallState
 from rowcast.errors import RowcastError
 from rowcast.state import JobState, Outcome, Unreachable, Write
@@ -20,6 +25,9 @@ logger = logging.getLogger("rowcast")
 
 
 State = JobState | CallState
+
+# Whoever presses Ctrl-C, or stops a service, waits this long for the jobs' ends to be written, in seconds.
+STOP_SECONDS = 5.0
 
 
 class Transport(Protocol):
@@ -31,12 +39,19 @@ class Transport(Protocol):
 class Writer:
     """Writes what its jobs, and calls of functions, have due until `close`. The thread calls ``open_transport``."""
 
-    def __init__(self, open_transport: Callable[[], Transport], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        open_transport: Callable[[], Transport],
+        clock: Callable[[], float] = time.monotonic,
+        bars: Bars | None = None,
+    ) -> None:
+        self.bars = bars
         self.lock = threading.Condition()  # re-entrant: a signal handler may report too
         self.clock = clock
         self._open_transport = open_transport
         self._jobs: deque[State] = deque()
         self._closing = False
+        self._retired = False
         self._fault: RowcastError | None = None
         self._quiet_until = 0.0  # a server that names a time means all of us
         self._lost = False
@@ -44,6 +59,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="rowcast-writer", daemon=True)
 
     def start(self) -> None:
+        self._process = os.getpid()
+        _started.add(self)
         self._thread.start()
 
     def add(self, job: State) -> None:
@@ -72,6 +89,27 @@ class Writer:
                 job.close(error)
             self.lock.notify()
 
+    def retire(self) -> None:
+        """Ends the thread once its jobs have ended."""
+        with self.lock:
+            self._retired = True
+            self.lock.notify()
+
+    def ask_for_ends(self, deadline: float) -> list[JobState]:
+        """The jobs whose end is not written, all of which have been asked to end now."""
+        with self.lock:
+            # A child that was forked has no such thread.
+            running = self._process == os.getpid() and self._thread.is_alive() and not self._closing
+            left = [job for job in self._jobs if isinstance(job, JobState)] if running else []
+            for job in left:
+                if job.end is None:
+                    if job.claim is None:
+                        job.finish("stopped", "The program ended in the middle of it.", deadline)
+                    else:
+                        job.finish("queued", None, deadline)
+            self.lock.notify()
+        return left
+
     def join(self, seconds: float) -> None:
         """Waits for the thread's end, at most ``seconds``."""
         self._thread.join(seconds)
@@ -97,7 +135,7 @@ class Writer:
     def _next(self) -> tuple[State, Write] | None:
         """Waits for the next write that is due; None once closed."""
         with self.lock:
-            while not self._closing:
+            while not self._closing and not (self._retired and not self._jobs):
                 now = self.clock()
                 for _ in range(len(self._jobs) if now >= self._quiet_until else 0):
                     job = self._jobs[0]
@@ -130,3 +168,18 @@ class Writer:
             case _ if self._lost:
                 self._lost = False
                 logger.info("Writing to the database again.")
+
+
+_started: "WeakSet[Writer]" = WeakSet()
+
+
+@atexit.register
+def end_at_exit() -> None:
+    """Ends the jobs whose blocks were never left: their event loop was killed, or the interpreter ends around them."""
+    left: list[JobState] = []
+    for writer in list(_started):
+        left += writer.ask_for_ends(writer.clock() + STOP_SECONDS)
+    wait([job.end.done for job in left if job.end is not None], STOP_SECONDS)
+    for job in left:
+        if job.end is not None and not job.end.done.done():
+            logger.error("Could not deliver the end of job %s: not written: %s", job.job_id, ", ".join(job.unwritten()))
