@@ -149,7 +149,7 @@ def test_a_killed_event_loop_s_job_ends_when_its_task_is_collected(server, run):
 
 def test_the_handler_is_put_back_and_a_second_signal_ends_the_process_at_once():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit), stop_on_sigterm():
+    with pytest.raises(SystemExit), stop_on_sigterm():  # noqa: PT012 - what its block does is the test
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
