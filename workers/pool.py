@@ -90,7 +90,11 @@ class _Pool:
         """The next job; None once the pool stops. One worker asks and waits, the others wait for it."""
         async with self._turn:
             while not self.stopping.is_set():
-                if (job := await self._client.claim(*self._handlers)) is not None:
+                job = await self._client.claim(*self._handlers)
+                if job is not None and self.stopping.is_set():
+                    await self._client.call("end_job", job_id=job.id, claim=job.claim, status="queued")
+                    return None
+                if job is not None:
                     return job
                 # spread, so that pools don't ask in step
                 pause = POLL_SECONDS * (0.75 + random.random() / 2)  # noqa: S311

@@ -160,6 +160,31 @@ async def test_a_job_that_is_cancelled_and_one_that_is_lost_are_told_so(bench, c
     assert [bench.row(job)[0] for job in jobs] == ["stopped", "paused"]
 
 
+async def test_a_job_that_is_handed_out_while_the_pool_stops_goes_back_untouched(bench, client):
+    class Slow:
+        """Its answers take until somebody asks for them."""
+
+        answered, asked = asyncio.Event(), asyncio.Event()
+        call = client.call
+
+        async def claim(self, *kinds):
+            job = await client.claim(*kinds)
+            self.asked.set()
+            await self.answered.wait()
+            return job
+
+    job, slow = bench.queue("late"), Slow()
+    async with bench.serving(slow) as running:
+        await slow.asked.wait()
+        assert bench.row(job)[0] == "running"
+        running.cancel()
+        await asyncio.sleep(0)
+        slow.answered.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert (bench.row(job), bench.began) == (("queued", 1, None), [])
+
+
 async def test_a_queue_that_is_refused_ends_the_pool(bench, stack):
     async with rowcast.connect(stack.supabase_url, "sb_secret_of_another_project") as client:
         with pytest.raises(rowcast.RequestError, match="is this the secret key of this project"):
