@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot
-from statistics import median
 from typing import Any
 
 from pypdf import PdfReader
@@ -25,11 +24,14 @@ from workers.formats.blocks import Block, Unfit, squeeze
 PAGES_LIMIT = 2_000
 TEXT_LIMIT = 10_000_000  # characters
 LARGER = 1.15  # than most letters: those of a heading
-WIDER = 1.3  # than most gaps: that between two paragraphs
+WIDER = 1.3  # than the leading: a gap between two paragraphs
 LONGEST_HEADING = 120
 REPEATED = 3  # pages on which a running title stands at least
 LEADER = re.compile(r"(?:[.\u2026_]\s*){6}")  # "Introduction . . . . . . . 7": where something is, not what
 ITEM = re.compile(r"[\u2022\u2023\u25aa\u25cf\u25e6\u2043]")
+LIGATURES = str.maketrans(
+    {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\uf001": "fi", "\uf002": "fl"}
+)
 DIVIDED = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]$")
 
 
@@ -53,7 +55,8 @@ def parse(data: bytes, pages_limit: int = PAGES_LIMIT) -> list[Block]:
     usual = sizes.most_common(1)[0][0]
     larger = sorted((size for size in sizes if size > usual * LARGER), reverse=True)
     levels = {size: level for level, size in enumerate(larger, 1)}
-    return [block for number, page in enumerate(pages, 1) for block in _blocks(page, number, levels)]
+    leading = _leading(pages)
+    return [block for number, page in enumerate(pages, 1) for block in _blocks(page, number, levels, leading)]
 
 
 def _pages(data: bytes, limit: int) -> Iterator[list[Line]]:
@@ -88,7 +91,7 @@ def _lines(page: Any) -> list[Line]:
     parts: list[tuple[str, float, float]] = []
 
     def close() -> None:
-        text = squeeze("".join(text for text, _, _ in parts))
+        text = squeeze("".join(text for text, _, _ in parts).translate(LIGATURES))
         if text and not LEADER.search(text):
             # a line is as large as most of it: footnote marks are smaller, initials larger
             _, size, y = max(parts, key=lambda part: len(part[0].strip()))
@@ -99,7 +102,7 @@ def _lines(page: Any) -> list[Line]:
         c, d, x, y = text_matrix[2:]
         # the length of an upright stroke on the page, whatever way it is turned
         height = hypot(c * matrix[0] + d * matrix[2], c * matrix[1] + d * matrix[3]) * abs(size)
-        place = round(height * 2) / 2, x * matrix[1] + y * matrix[3] + matrix[5]
+        place = max(round(height * 2), 1) / 2, x * matrix[1] + y * matrix[3] + matrix[5]
         first, *more = text.split("\n")
         parts.append((first, *place))
         for rest in more:
@@ -124,12 +127,18 @@ def _without_running_titles(pages: Sequence[list[Line]]) -> list[list[Line]]:
     return [kept(page) for page in pages]
 
 
-def _blocks(page: Sequence[Line], number: int, levels: dict[float, int]) -> Iterator[Block]:
-    gaps = [above.y - below.y for above, below in pairwise(page) if above.y > below.y]
-    usual_gap = median(gaps) if gaps else 0.0
+def _leading(pages: Sequence[list[Line]]) -> float:
+    """How far lines of a paragraph are apart, in sizes of their letters: the most frequent distance, the least of
+    several."""
+    pairs = (pair for page in pages for pair in pairwise(page))
+    gaps = Counter(round((above.y - line.y) / line.size, 1) for above, line in pairs if above.size == line.size)
+    return min((-number, gap) for gap, number in {1.2: 0, **gaps}.items() if gap > 0)[1]
+
+
+def _blocks(page: Sequence[Line], number: int, levels: dict[float, int], leading: float) -> Iterator[Block]:
     paragraph: list[Line] = []
     for line in page:
-        if paragraph and _begins_anew(paragraph[-1], line, usual_gap):
+        if paragraph and _begins_anew(paragraph[-1], line, leading):
             yield from _paragraph(paragraph, number, levels)
             paragraph = []
         paragraph.append(line)
@@ -137,14 +146,14 @@ def _blocks(page: Sequence[Line], number: int, levels: dict[float, int]) -> Iter
         yield from _paragraph(paragraph, number, levels)
 
 
-def _begins_anew(above: Line, line: Line, usual_gap: float) -> bool:
+def _begins_anew(above: Line, line: Line, leading: float) -> bool:
     if ITEM.match(line.text):
         return True
     if above.size != line.size:
         return max(above.size, line.size) > min(above.size, line.size) * LARGER
     gap = above.y - line.y
     # Above the line before it: a new column, or the head of a table.
-    return gap < 0 or gap > max(usual_gap, line.size) * WIDER
+    return gap < 0 or gap > line.size * leading * WIDER
 
 
 def _paragraph(lines: Sequence[Line], number: int, levels: dict[float, int]) -> Iterator[Block]:

@@ -41,6 +41,11 @@ def test_headings_paragraphs_and_divided_words_are_told_by_how_they_look() -> No
     ]  # fmt: skip
 
 
+def test_few_lines_tell_paragraphs_apart_too() -> None:
+    page: list[Text] = [(11, 700, "One line"), (11, 686, "and another."), (11, 655, "Next."), (11, 623, "Last.")]
+    assert [block.text for block in parse(pdf(page))] == ["One line and another.", "Next.", "Last."]
+
+
 def test_the_size_is_what_is_seen_however_it_is_scaled() -> None:
     scaled = (
         b"q 2 0 0 2 0 0 cm BT /F 10 Tf 36 390 Td (Large) Tj ET Q\n"
