@@ -114,7 +114,8 @@ def _event(stream: catalogue.Stream) -> Schema:
     told: Schema = {"description": f"{stream.title}: one Server-Sent Event.", "type": "object"}
     properties = {"id": id_, "event": event, "data": _data(stream.message.__name__)}
     if not stream.named:
-        event["description"] += " Only with `?events=named`; else events have no name and reach `onmessage`."
+        event["enum"].insert(0, "message")
+        event["description"] += " Only with `?events=named`; else events have no name, which is to be called `message`."
         return {**told, "properties": properties, "required": ["data"]}
     kinds = [{"properties": {"event": {"const": type_}, "data": _data(name)}} for type_, name in messages]
     return {**told, "properties": properties, "required": ["event", "data"], "oneOf": kinds}
@@ -156,7 +157,8 @@ def _body(body: Body) -> Schema:
     if body.model is not None:
         return {"content": {"application/json": {"schema": {"$ref": REF + body.model}}}}
     form = {"type": "object", "properties": dict(body.form), "required": ["file"]}
-    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+    files = {name: {"contentType": "text/csv"} for name, field in body.form.items() if field.get("format") == "binary"}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": files}}}
 
 
 def _answer(answer: Answer) -> Schema:

@@ -332,7 +332,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Who.MEMBERS,
         STREAM_ERRORS,
         (
-            Parameter("after", {"type": "string"}, "The `next` of an earlier page."),
+            Parameter("after", {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}, "The `next` of an earlier page."),
             Parameter(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},

@@ -60,10 +60,10 @@ def stream_cursors(headers: Parameters, query: Parameters, count: int) -> tuple[
 
 
 def stream_cursor(headers: Parameters, query: Parameters) -> int | None:
-    """Where the page was. EventSource reconnects with its first URL, so its header beats ``?since=``."""
-    if header := headers.get("Last-Event-ID", ""):
-        return cursor("Last-Event-ID", header)
-    return cursor("since", query["since"]) if "since" in query else None
+    """Where the page was. EventSource comes back with its first URL, so its header beats ``?since=``; both are read."""
+    since = cursor("since", query["since"]) if "since" in query else None
+    header = headers.get("Last-Event-ID", "")
+    return cursor("Last-Event-ID", header) if header else since
 
 
 def number(query: Parameters, name: str, default: int, least: int, most: int) -> int:

@@ -22,6 +22,8 @@ def test_the_header_beats_the_parameter() -> None:
     assert asked.stream_cursor(Headers(), {"since": "3"}) == 3
     assert asked.stream_cursor(Headers({"Last-Event-ID": ""}), {"since": "3"}) == 3
     assert asked.stream_cursor(Headers(), {}) is None
+    with pytest.raises(ApiError, match="since is wrong"):
+        asked.stream_cursor(Headers({"Last-Event-ID": "7"}), {"since": "x"})
 
 
 @pytest.mark.parametrize(("query", "flag"), [({}, False), ({"snapshot": "0"}, False), ({"snapshot": "1"}, True)])
