@@ -800,3 +800,25 @@ export const pipelinesEventNames = [
   "live",
   "stream_end",
 ] as const satisfies readonly (keyof PipelinesEvents)[];
+
+/** Several projects on one stream: of which a message is, unless it is the whole stream's. */
+export interface OfProjects {
+  projectId?: string;
+}
+
+export type ProjectsMessage = ProjectMessage & OfProjects;
+
+export type ProjectsEvents = {
+  [Name in keyof ProjectEvents]: ProjectEvents[Name] & OfProjects;
+};
+
+/** Several bills of materials on one stream: of which a message is, unless it is the whole stream's. */
+export interface OfEnrichments {
+  bom_id?: string;
+}
+
+export type EnrichmentsMessage = EnrichmentMessage & OfEnrichments;
+
+export type EnrichmentsEvents = {
+  [Name in keyof EnrichmentEvents]: EnrichmentEvents[Name] & OfEnrichments;
+};

@@ -40,6 +40,32 @@ STREAMS = (
     Stream("pipelines", "The pipelines of a project's active jobs", pipeline.PipelinesMessage),
 )
 
+
+@dataclass(frozen=True)
+class Several:
+    """A stream of several keys: the messages of one key's ``stream`` say with ``key`` of which they are."""
+
+    name: str
+    title: str
+    stream: Stream
+    key: str
+
+    @property
+    def model(self) -> str:
+        """The name that others begin with."""
+        return self.name.capitalize()
+
+    def member(self, model: str) -> Schema:
+        """A message of the stream of one, as this one tells it."""
+        whose = {"type": "string", "format": "uuid", "description": "Whose it is; none's if it is the whole stream's."}
+        return {"allOf": [{"$ref": REF + model}], "properties": {self.key: whose}}
+
+
+SEVERAL = (
+    Several("projects", "Several projects on one stream", STREAMS[0], "projectId"),
+    Several("enrichments", "Several bills of materials on one stream", STREAMS[1], "bom_id"),
+)
+
 ANSWERS: tuple[type[BaseModel], ...] = (
     answers.Problem,
     answers.ProjectSnapshotAnswer,

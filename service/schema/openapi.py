@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from service.schema import catalogue, examples
-from service.schema.catalogue import REF, Schema
+from service.schema.catalogue import REF, Schema, name_of
 from service.schema.routes import OPERATIONS, Answer, Body, Operation, Parameter
 
 DESCRIPTION = """\
@@ -97,18 +97,21 @@ def _schemas() -> Iterator[tuple[str, Schema]]:
             if (value := json.loads(told[type_])) not in found:
                 found.append(value)
         yield f"{stream.model}StreamEvent", _event(stream)
+    for several in catalogue.SEVERAL:
+        message = several.member(several.stream.message.__name__)
+        yield f"{several.model}Message", {"description": f"{several.title}: a message of one of them.", **message}
+        yield f"{several.model}StreamEvent", _event_of(several)
     real |= {name: [value] for name, value in examples.answers().items()}
     for name, schema in catalogue.schemas().items():
         yield name, {**schema, "examples": real[name]} if name in real else schema
 
 
+ID = "The revision up to which all is told; on the last message of each revision only."
+
+
 def _event(stream: catalogue.Stream) -> Schema:
     """One Server-Sent Event of a stream, as the specification of OpenAPI models them."""
-    id_ = {
-        "type": "string",
-        "pattern": "^[0-9]+$",
-        "description": "The revision up to which all is told; on the last message of each revision only.",
-    }
+    id_ = {"type": "string", "pattern": "^[0-9]+$", "description": ID}
     messages = list(catalogue.messages(stream))
     event: Schema = {"type": "string", "enum": [type_ for type_, _ in messages], "description": "The message's type."}
     told: Schema = {"description": f"{stream.title}: one Server-Sent Event.", "type": "object"}
@@ -121,8 +124,35 @@ def _event(stream: catalogue.Stream) -> Schema:
     return {**told, "properties": properties, "required": ["event", "data"], "oneOf": kinds}
 
 
+def _event_of(several: catalogue.Several) -> Schema:
+    """One of a stream of several keys."""
+    event = _event(several.stream)
+    kinds = [
+        {"properties": {**kind["properties"], "data": _json(several.member(name_of(_content(kind))))}}
+        for kind in event.get("oneOf", ())
+    ]
+    id_ = {
+        "type": "string",
+        "pattern": r"^[0-9]+(\.[0-9]+)*$",
+        "description": f"{ID} Of each key, joined by '.', in the order asked.",
+    }
+    event["description"] = f"{several.title}: one Server-Sent Event."
+    event["properties"] |= {"id": id_, "data": _data(f"{several.model}Message")}
+    return {**event, "oneOf": kinds} if kinds else event
+
+
+def _content(kind: Schema) -> Schema:
+    """The schema of what is in an event's data."""
+    content: Schema = kind["properties"]["data"]["contentSchema"]
+    return content
+
+
+def _json(schema: Schema) -> Schema:
+    return {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+
+
 def _data(model: str) -> Schema:
-    return {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": REF + model}}
+    return _json({"$ref": REF + model})
 
 
 def _operation(operation: Operation) -> Schema:
@@ -166,12 +196,10 @@ def _answer(answer: Answer) -> Schema:
     if answer.headers:
         told["headers"] = _headers(answer.headers)
     if answer.stream is not None:
-        told["content"] = {
-            "text/event-stream": {
-                "itemSchema": {"$ref": f"{REF}{answer.stream.capitalize()}StreamEvent"},
-                "examples": {"beginning": {"serializedValue": examples.beginning(answer.stream)}},
-            }
-        }
+        content: Schema = {"itemSchema": {"$ref": f"{REF}{answer.stream.capitalize()}StreamEvent"}}
+        if any(answer.stream == stream.name for stream in catalogue.STREAMS):
+            content["examples"] = {"beginning": {"serializedValue": examples.beginning(answer.stream)}}
+        told["content"] = {"text/event-stream": content}
     elif answer.model is not None:
         models = (answer.model,) if isinstance(answer.model, str) else answer.model
         schemas = [{"$ref": REF + model} for model in models]

@@ -89,7 +89,7 @@ def _operation(method: str, path: str, operation: Schema, document: Schema) -> s
         content["examples"]["beginning"]["serializedValue"]
         for answer in operation["responses"].values()
         for content in answer.get("content", {}).values()
-        if "itemSchema" in content
+        if "itemSchema" in content and "examples" in content
     ]
     parts += [f"<details><summary>How one begins</summary><pre>{escape(text)}</pre></details>" for text in streams]
     title = f'<h3 id="{operation["operationId"]}"><b>{method.upper()}</b> <code>{escape(path)}</code></h3>'
@@ -114,6 +114,8 @@ def _of_content(content: Schema) -> str:
 
 def _model(name: str, schema: Schema) -> str:
     parts = [f'<h3 id="{name}">{name}</h3>', f"<p>{_text(schema.get('description', ''))}</p>", _fields(schema)]
+    if "allOf" in schema:
+        parts.insert(2, f"<p>{_type(schema)}.</p>")
     if union := schema.get("oneOf") or schema.get("anyOf"):
         parts.append(_table(("one of",), [(_member(member),) for member in union]))
     parts += [

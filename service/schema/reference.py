@@ -37,6 +37,12 @@ def markdown() -> str:
         objects = {found for name in models for found in _held(name)}
         parts += [_model(name, name) for name in sorted(objects - told)]
         told |= objects | models.keys()
+    for several in catalogue.SEVERAL:
+        feed = several.stream.title[0].lower() + several.stream.title[1:]
+        parts.append(
+            f"## {several.title}\n\nThe messages of {feed}, each with `{several.key}` but for those that concern\n"
+            "the whole stream. Ids are those of each, joined by `.`, in the order asked.\n"
+        )
     return "\n".join(parts)
 
 

@@ -107,7 +107,12 @@ COMMAND_ERRORS = (400, 401, 403, 404, 408, 409, 413, 429, 503)
 CURSORS: Schema = {"type": "string", "pattern": r"^[0-9]{1,16}(\.[0-9]{1,16}){0,19}$"}
 EACH = "The ids of each, joined by '.', in the order asked."
 CURSORS_OF_SEVERAL = (
-    Parameter("Last-Event-ID", CURSORS, f"As `since`, which it beats. {EACH}", "header"),
+    Parameter(
+        "Last-Event-ID",
+        {**CURSORS, "pattern": CURSORS["pattern"] + "|^$"},
+        f"As `since`, which it beats. {EACH}",
+        "header",
+    ),
     Parameter("since", CURSORS, f"Go on from here: the id of the last message that was received. {EACH}"),
 )
 
@@ -166,7 +171,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 "The stream. Every message also has its `projectId`, but for what concerns the stream as a whole; ids "
                 "are those of each project, joined by '.', in the order asked. One that is not the caller's refuses "
                 "all.",
-                stream="project",
+                stream="projects",
                 headers=STREAM_HEADERS,
             )
         },
@@ -303,7 +308,7 @@ OPERATIONS: tuple[Operation, ...] = (
             200: Answer(
                 "The stream. Every message has its `bom_id`, but for what concerns the stream as a whole; ids are "
                 "those of each, joined by '.', in the order asked. It ends when all have.",
-                stream="enrichment",
+                stream="enrichments",
                 headers=STREAM_HEADERS,
             ),
             204: Answer("All have ended, and the page has all of it: EventSource does not come back."),

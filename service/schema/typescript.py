@@ -14,7 +14,7 @@ HEAD = "// Generated from the models in service/events by `make schema`; a test 
 def source() -> str:
     """The whole file."""
     models = [_declaration(name, schema) for name, schema in catalogue.schemas().items()]
-    return "\n".join([HEAD, *models, *map(_of_stream, catalogue.STREAMS)])
+    return "\n".join([HEAD, *models, *map(_of_stream, catalogue.STREAMS), *map(_of_several, catalogue.SEVERAL)])
 
 
 def _of_stream(stream: catalogue.Stream) -> str:
@@ -31,6 +31,18 @@ def _of_stream(stream: catalogue.Stream) -> str:
         f"  [Name in keyof {name}Events]: {{ event: Name; data: {name}Events[Name] }};\n"
         f"}}[keyof {name}Events];\n\n"
         f"export const {stream.name}EventNames = [\n{names}] as const satisfies readonly (keyof {name}Events)[];\n"
+    )
+
+
+def _of_several(several: catalogue.Several) -> str:
+    """As those of one key's stream, and of which key each is."""
+    name, one = several.model, several.stream
+    events = f"{one.model}Events"
+    return (
+        f"/** {several.title}: of which a message is, unless it is the whole stream's. */\n"
+        f"export interface Of{name} {{\n  {several.key}?: string;\n}}\n\n"
+        f"export type {name}Message = {one.message.__name__} & Of{name};\n\n"
+        f"export type {name}Events = {{\n  [Name in keyof {events}]: {events}[Name] & Of{name};\n}};\n"
     )
 
 

@@ -20,6 +20,8 @@ def type_of(schema: Schema) -> str:
     """What a value is: `whole number, 0 or more`, `Progress or null`, …"""
     if "$ref" in schema:
         return name_of(schema)
+    if "allOf" in schema:
+        return f"{' and '.join(map(type_of, schema['allOf']))} with {', '.join(schema['properties'])}"
     if "const" in schema:
         return f'"{schema["const"]}"'
     if "enum" in schema:

@@ -1,7 +1,7 @@
 """Reads what a request for a stream or a snapshot asks for, and says which parameter is wrong when one is."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from uuid import UUID
 
 from quart import Request
@@ -13,6 +13,7 @@ from service.feeds.cursor import BadCursor, parse, parse_each
 from service.proxies import Proxies
 
 Parameters = Mapping[str, str] | Headers
+Cursor = TypeVar("Cursor")
 
 KEYS_LIMIT = 20
 """So many may be on one stream."""
@@ -48,22 +49,25 @@ def uuids(name: str, query: Parameters) -> tuple[str, ...]:
 
 def stream_cursors(headers: Parameters, query: Parameters, count: int) -> tuple[int, ...] | None:
     """As :func:`stream_cursor`, of a stream of so many keys."""
-    name, text = "Last-Event-ID", headers.get("Last-Event-ID", "")
-    if not text:
-        if "since" not in query:
-            return None
-        name, text = "since", query["since"]
-    try:
-        return parse_each(text, count)
-    except BadCursor as error:
-        raise bad_request(f"{name} is wrong: {error}.") from None
+
+    def cursors(name: str, text: str) -> tuple[int, ...]:
+        try:
+            return parse_each(text, count)
+        except BadCursor as error:
+            raise bad_request(f"{name} is wrong: {error}.") from None
+
+    return _first(cursors, headers, query)
 
 
 def stream_cursor(headers: Parameters, query: Parameters) -> int | None:
     """Where the page was. EventSource comes back with its first URL, so its header beats ``?since=``; both are read."""
-    since = cursor("since", query["since"]) if "since" in query else None
+    return _first(cursor, headers, query)
+
+
+def _first(read: Callable[[str, str], Cursor], headers: Parameters, query: Parameters) -> Cursor | None:
+    since = read("since", query["since"]) if "since" in query else None
     header = headers.get("Last-Event-ID", "")
-    return cursor("Last-Event-ID", header) if header else since
+    return read("Last-Event-ID", header) if header else since
 
 
 def number(query: Parameters, name: str, default: int, least: int, most: int) -> int:

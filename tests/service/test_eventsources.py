@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from service.schema.catalogue import STREAMS, messages
+from service.schema.catalogue import SEVERAL, STREAMS, messages
 from service.streams import frames
 from tests.service import proxy
 from tests.service.conftest import Project
@@ -158,6 +158,20 @@ async def test_pages_stop_coming_back_when_a_bom_has_ended(service: str, project
         ]  # fmt: skip
         for event in told:
             check_event(feed, {"event": event.name, "data": event.data, "id": event.id or "0"})
+
+
+async def test_several_projects_on_one_stream_are_what_their_schema_says(service: str, project: Project) -> None:
+    [streams, _] = SEVERAL
+    other = project.another()
+    url = f"{service}/api/status?projects={project.id},{other.id}&snapshot=1&events=named&token={project.token}"
+    async with LIBRARIES["eventsource-client"](url, *NAMES["project"]) as events:
+        told = [await anext(events) for _ in range(4)]
+        other.proposal("T")
+        told += await until(events, "new_proposal")
+    assert told[-1].message["projectId"] == other.id
+    assert told[-1].id.count(".") == 1
+    for event in told:
+        check_event(streams, {"event": event.name, "data": event.data, **({"id": event.id} if event.id else {})})
 
 
 @pytest.mark.parametrize("several", [False, True])

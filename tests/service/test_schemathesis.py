@@ -19,18 +19,24 @@ max-stream-events = 1
 [generation]
 allow-extra-parameters = false  # a parameter or header that means nothing is passed over
 
-[checks]
-ignored_auth.enabled = true
+[phases.coverage]
+unexpected-methods = ["PUT"]  # tests/service/adversary has the others
 
 [parameters]
 "path.project_id" = "{project.id}"
 "query.project_id" = "{busy.id}"
+"query.projects" = ["{busy.id}"]
+"query.boms" = ["{bom}"]
 "path.bom_id" = "{bom}"
 "path.job_id" = "{job}"
 "path.proposal_id" = "{proposal}"
 
-[[operations]] # `next` of an earlier page, ids that must be the BOM's, a CSV file with parts: what no schema tells
+[[operations]] # no schema tells what the `next` of an earlier page is, which ids are the BOM's, which CSV has parts
 include-operation-id = ["readEnrichmentHistory", "startEnrichment", "uploadBom"]
+checks.positive_data_acceptance.enabled = false
+
+[[operations]] # nor that a cursor has as many ids as there are keys
+include-operation-id = ["streamProjects", "streamEnrichments"]
 checks.positive_data_acceptance.enabled = false
 """
 
@@ -57,4 +63,4 @@ def test_the_service_does_what_its_document_says(service: str, project: Project,
         cwd=configuration.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Tested: {len(OPERATIONS)}\n" in done.stdout
+    assert f"Tested: {len(OPERATIONS) - 1}\n" in done.stdout  # all but that of the document itself

@@ -7,21 +7,26 @@ from functools import cache
 import jsonschema_rs
 
 from service.schema import openapi
-from service.schema.catalogue import REF, Schema, Stream, name_of
+from service.schema.catalogue import REF, Schema, Several, Stream
 
 
 @cache
 def validator(model: str) -> jsonschema_rs.Validator:
     """Of a model, as the OpenAPI document has it; formats count."""
+    return of(json.dumps({"$ref": REF + model}))
+
+
+@cache
+def of(schema: str) -> jsonschema_rs.Validator:
     root = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "components": openapi.document()["components"],
-        "$ref": REF + model,
+        **json.loads(schema),
     }
     return jsonschema_rs.validator_for(root, validate_formats=True)
 
 
-def check_event(stream: Stream, event: Mapping[str, str]) -> None:
+def check_event(stream: Stream | Several, event: Mapping[str, str]) -> None:
     """Whether an event is one of the stream's, and the JSON in its data a message of that type.
 
     Raises :class:`jsonschema_rs.ValidationError`, or ValueError where the data is no JSON.
@@ -31,7 +36,7 @@ def check_event(stream: Stream, event: Mapping[str, str]) -> None:
     schema = openapi.document()["components"]["schemas"][name]
     kinds = [each for each in schema.get("oneOf", [schema]) if is_of(each, event)]
     [content] = [kind["properties"]["data"]["contentSchema"] for kind in kinds]
-    validator(name_of(content)).validate(json.loads(event["data"]))
+    of(json.dumps(content)).validate(json.loads(event["data"]))
 
 
 def is_of(kind: Schema, event: Mapping[str, str]) -> bool:

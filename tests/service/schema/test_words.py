@@ -20,6 +20,7 @@ from service.schema.words import Field, fields, type_of
         ({"type": "array", "items": {"$ref": "#/components/schemas/Job"}}, "list of Job"),
         ({"type": "object", "additionalProperties": {"type": "string"}}, "object of text"),
         ({"type": "object", "properties": {}}, "object"),
+        ({"allOf": [{"$ref": "#/components/schemas/Job"}], "properties": {"bom_id": {}}}, "Job with bom_id"),
         ({}, "anything"),
     ],
 )
