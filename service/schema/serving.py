@@ -1,6 +1,8 @@
 """The documents at their addresses: ``/openapi.json``, ``/asyncapi.json``, and ``/docs`` for people."""
 
+import asyncio
 import json
+from functools import cache
 
 from quart import Blueprint, Response
 
@@ -14,18 +16,31 @@ def blueprint() -> Blueprint:
 
     @routes.get("/openapi.json")
     async def openapi_json() -> Response:
-        return _json(openapi.document())
+        return Response(await asyncio.to_thread(_openapi), content_type="application/json")
 
     @routes.get("/asyncapi.json")
     async def asyncapi_json() -> Response:
-        return _json(asyncapi.document())
+        return Response(await asyncio.to_thread(_asyncapi), content_type="application/json")
 
     @routes.get("/docs")
     async def docs() -> Response:
-        return pages.answer(page.html())
+        return pages.answer(await asyncio.to_thread(page.html))
 
     return routes
 
 
-def _json(document: Schema) -> Response:
-    return Response(json.dumps(document, ensure_ascii=False), content_type="application/json")
+# Made when first asked for, beside the loop that serves streams: it takes some tens of milliseconds.
+
+
+@cache
+def _openapi() -> bytes:
+    return _json(openapi.document())
+
+
+@cache
+def _asyncapi() -> bytes:
+    return _json(asyncapi.document())
+
+
+def _json(document: Schema) -> bytes:
+    return json.dumps(document, ensure_ascii=False).encode()

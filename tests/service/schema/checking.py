@@ -7,20 +7,25 @@ from functools import cache
 import jsonschema_rs
 
 from service.schema import openapi
-from service.schema.catalogue import REF, Schema, Several, Stream
+from service.schema.catalogue import REF, Schema, Several, Stream, name_of
 
 
 @cache
 def validator(model: str) -> jsonschema_rs.Validator:
-    """Of a model, as the OpenAPI document has it; formats count."""
+    """Of a model, as the OpenAPI document has it. Formats count, and a field that the model does not know is none."""
     return of(json.dumps({"$ref": REF + model}))
 
 
 @cache
 def of(schema: str) -> jsonschema_rs.Validator:
+    """Of a schema as JSON."""
+    models = openapi.document()["components"]["schemas"]
+    adds_fields = "allOf" in schema or "allOf" in models[name_of(json.loads(schema))]  # to another model
+    if not adds_fields:
+        models = {name: {"additionalProperties": "properties" not in model, **model} for name, model in models.items()}
     root = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "components": openapi.document()["components"],
+        "components": {"schemas": models},
         **json.loads(schema),
     }
     return jsonschema_rs.validator_for(root, validate_formats=True)
