@@ -72,9 +72,9 @@ class AsyncJob(AsyncWaiting, BaseJob):
         finally:
             run.close()
 
-    def pool(self, size: int, *, counts: bool = True) -> AsyncPool:
+    def pool(self, size: int, *, parts: bool = False) -> AsyncPool:
         """As :meth:`rowcast.Job.pool`, with tasks, for ``async with``; see :class:`rowcast.pool.AsyncPool`."""
-        return AsyncPool(self, size, counts)
+        return AsyncPool(self, size, parts)
 
     async def call(self, function: str, **arguments: object) -> Any:
         """As :meth:`rowcast.Job.call`."""
@@ -119,7 +119,7 @@ class AsyncSource(BaseSource):
     """As :class:`rowcast.Source`, with ``async with`` and ``await``."""
 
     def __init__(self, job: AsyncJob, source_id: UUID, name: str) -> None:
-        super().__init__(source_id, name)
+        super().__init__(job, source_id, name)
         self._job = job
 
     async def processing(self) -> None:

@@ -77,6 +77,7 @@ class BaseJob(Reporter):
             claim=claim,
         )
         self._entered = False
+        self._sources: set[UUID] = set()  # that are neither completed nor failed
         self._token: Token[Reporter | None] | None = None
 
     @property
@@ -130,9 +131,18 @@ class BaseJob(Reporter):
         if self._writer.bars is not None:
             self._writer.bars.remove(self, status)
         with self._writer.lock:
+            if error is not None:
+                self._fail_sources(rows.error_text(error))
             future = self._state.finish(status, told, self._writer.clock() + seconds)
             self._writer.wake()
         return future, seconds
+
+    def _fail_sources(self, why: str) -> None:
+        """None is left waiting by a job that ends early."""
+        values = {"status": "failed", "error_message": rows.message(f"The job ended before this was done: {why}")}
+        for source_id in self._sources:
+            self._state.put(Operation("ingestion_sources", (rows.encode(values),), row_id=source_id))
+        self._sources = set()
 
     def _give_up(self, seconds: float) -> DeliveryError:
         with self._writer.lock:
@@ -199,17 +209,21 @@ class BaseJob(Reporter):
 
     def _source(self, name: str, type_: str, uri: str | None) -> tuple[UUID, Operation]:
         source_id, row = rows.source(str(self.project_id), name, type_, uri)
+        self._sources.add(source_id)
         return source_id, Operation("ingestion_sources", (rows.encode(row),))
 
 
 class BaseSource:
     """A row of ``ingestion_sources``."""
 
-    def __init__(self, source_id: UUID, name: str) -> None:
+    def __init__(self, job: BaseJob, source_id: UUID, name: str) -> None:
         self.id = source_id
         self.name = name
+        self._of = job
 
     def _update(self, status: rows.SourceStatus, error_message: str | None = None) -> Operation:
+        if status in ("completed", "failed"):
+            self._of._sources.discard(self.id)  # noqa: SLF001 - of its own job
         values = {"status": status, "error_message": rows.message(error_message)}
         return Operation("ingestion_sources", (rows.encode(values),), row_id=self.id)
 

@@ -60,10 +60,11 @@ class Job(BaseJob):
         asked to stop, JobLost when it is another worker's."""
         return self._each(items, stage, total, done, self.wait)
 
-    def pool(self, size: int, *, counts: bool = True) -> Pool:
+    def pool(self, size: int, *, parts: bool = False) -> Pool:
         """``size`` threads that share items, for a ``with`` block; see :class:`rowcast.pool.Pool`. Each item that is
-        done counts in the stage under way, unless ``counts`` is False."""
-        return Pool(self, size, counts)
+        done counts in the stage under way, and none begins while the job is paused; with ``parts`` neither, as the
+        items are parts of one, which is counted by hand."""
+        return Pool(self, size, parts)
 
     def call(self, function: str, **arguments: object) -> Any:
         """As the client's ``call``, with the job's id, claim and pipeline as further arguments: for a function of the
@@ -107,7 +108,7 @@ class Source(BaseSource):
     goes on)."""
 
     def __init__(self, job: Job, source_id: UUID, name: str) -> None:
-        super().__init__(source_id, name)
+        super().__init__(job, source_id, name)
         self._job = job
 
     def processing(self) -> None:

@@ -317,6 +317,8 @@ class Pipeline:
         stage = self.current
         if self._first is None or (stage.total is None and not stage.over):
             return None
+        if self._planned and self._done() >= 1.0:
+            return 0.0
         weighed = self._weighed()
         whole = self._forgotten + sum(weight for _, weight in weighed)
         earned = self._forgotten + sum(weight * max(0.0, each.fraction() - each.credited()) for each, weight in weighed)

@@ -1,7 +1,8 @@
 """Workers that share a job's items: tasks in async code, threads in plain code. The pipeline tells what each is at.
 
 Both sorts promise the same: at most ``size`` items are under way, an item begins only while the job is neither paused
-nor asked to stop, the first one that fails ends the pool (what is under way is cancelled, where it can be; nothing more
+nor asked to stop (unless the pool's items are but ``parts`` of one: then they count for nothing either), the first one
+that fails ends the pool (what is under way is cancelled, where it can be; nothing more
 begins) and its exception is raised where the pool is used next, at the latest where its block is left.
 """
 
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import PurePath
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, overload
 from uuid import UUID
 
 from rowcast import rows
@@ -44,12 +45,12 @@ class AsyncWaiting(Reporter):
 class BasePool(Generic[J]):
     """What is told of a pool."""
 
-    def __init__(self, job: J, size: int, counts: bool) -> None:
+    def __init__(self, job: J, size: int, parts: bool) -> None:
         if not isinstance(size, int) or not 1 <= size <= MOST:
             raise ValueError(f"size must be a whole number from 1 to {MOST}, not {size!r}")
         self._job = job
         self._size = size
-        self._counts = counts
+        self._parts = parts
         self._failure: BaseException | None = None
         self._workers: Workers | None = None
 
@@ -103,7 +104,7 @@ class BasePool(Generic[J]):
             with lock:
                 stage.in_flight -= 1
                 worker.status, worker.current, worker.track = "idle" if fine else "error", None, None
-                stage.processed += fine and self._counts
+                stage.processed += fine and not self._parts
                 self._job._state.changed = True  # noqa: SLF001
                 self._job._writer.wake()  # noqa: SLF001
 
@@ -111,32 +112,46 @@ class BasePool(Generic[J]):
 class AsyncPool(BasePool[AsyncWaiting]):
     """Workers as tasks, of :meth:`rowcast.AsyncJob.pool`. A plain function runs in a thread of its own."""
 
-    def __init__(self, job: AsyncWaiting, size: int, counts: bool) -> None:
-        super().__init__(job, size, counts)
+    def __init__(self, job: AsyncWaiting, size: int, parts: bool) -> None:
+        super().__init__(job, size, parts)
         self._free = asyncio.Semaphore(size)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._threads: ThreadPoolExecutor | None = None
 
+    @overload
     async def submit(
-        self, function: Callable[..., Awaitable[R]] | Callable[..., R], *args: Any, label: str | None = None
-    ) -> "asyncio.Task[R]":
+        self, function: Callable[..., Awaitable[R]], *args: Any, label: str | None = None
+    ) -> "asyncio.Task[R]": ...
+    @overload
+    async def submit(self, function: Callable[..., R], *args: Any, label: str | None = None) -> "asyncio.Task[R]": ...
+    async def submit(self, function: Callable[..., Any], *args: Any, label: str | None = None) -> "asyncio.Task[Any]":
         """Begins ``function(*args)`` once a worker is free; its task. ``label`` is what pages read (else the first
         argument's name, where it has one). Raises JobCancelled, JobLost, and what failed before."""
         self._queue(1)
         return await self._submit(function, args, label)
 
+    @overload
+    def map(
+        self, function: Callable[[T], Awaitable[R]], items: Iterable[T] | AsyncIterable[T], stage: str | None = None,
+        *, total: int | None = None, done: int = 0, label: Callable[[T], str] | None = None,
+    ) -> AsyncIterator[R]: ...  # fmt: skip
+    @overload
+    def map(
+        self, function: Callable[[T], R], items: Iterable[T] | AsyncIterable[T], stage: str | None = None,
+        *, total: int | None = None, done: int = 0, label: Callable[[T], str] | None = None,
+    ) -> AsyncIterator[R]: ...  # fmt: skip
     async def map(
-        self, function: Callable[[T], Awaitable[R]] | Callable[[T], R], items: Iterable[T] | AsyncIterable[T],
-        stage: str | None = None, *, total: int | None = None, done: int = 0,
-    ) -> AsyncIterator[R]:  # fmt: skip
+        self, function: Callable[[T], Any], items: Iterable[T] | AsyncIterable[T], stage: str | None = None,
+        *, total: int | None = None, done: int = 0, label: Callable[[T], str] | None = None,
+    ) -> AsyncIterator[Any]:  # fmt: skip
         """What ``function`` makes of each item, in their order. ``stage``, ``total`` and ``done`` as of ``track``;
-        without a stage the items count in the one under way."""
+        without a stage the items count in the one under way. ``label`` says what pages read of an item."""
         ahead = self._begin(items, stage, total, done)
-        waiting: deque[asyncio.Task[R]] = deque()
+        waiting: deque[asyncio.Task[Any]] = deque()
         async for item in each(items):
             if ahead is None:
                 self._queue(1)
-            waiting.append(await self._submit(function, (item,), None))
+            waiting.append(await self._submit(function, (item,), None if label is None else label(item)))
             while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
                 yield await self._result(waiting.popleft())
         while waiting:
@@ -150,7 +165,8 @@ class AsyncPool(BasePool[AsyncWaiting]):
         finally:
             self._queue(-1)
         try:
-            await self._job._go_on()  # noqa: SLF001
+            if not self._parts:
+                await self._job._go_on()  # noqa: SLF001
             if self._failure is not None:
                 raise self._failure
             work = self._run(function, args, label or _label(args), self._stage())
@@ -214,8 +230,8 @@ class AsyncPool(BasePool[AsyncWaiting]):
 class Pool(BasePool[Reporter]):
     """Workers as threads, of :meth:`rowcast.Job.pool`."""
 
-    def __init__(self, job: Reporter, size: int, counts: bool) -> None:
-        super().__init__(job, size, counts)
+    def __init__(self, job: Reporter, size: int, parts: bool) -> None:
+        super().__init__(job, size, parts)
         self._free = threading.Semaphore(size)
         self._futures: set[Future[Any]] = set()
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="rowcast-pool")
@@ -227,7 +243,7 @@ class Pool(BasePool[Reporter]):
 
     def map(
         self, function: Callable[[T], R], items: Iterable[T], stage: str | None = None, *, total: int | None = None,
-        done: int = 0,
+        done: int = 0, label: Callable[[T], str] | None = None,
     ) -> Iterator[R]:  # fmt: skip
         """As :meth:`rowcast.pool.AsyncPool.map`."""
         ahead = self._begin(items, stage, total, done)
@@ -235,7 +251,7 @@ class Pool(BasePool[Reporter]):
         for item in items:
             if ahead is None:
                 self._queue(1)
-            waiting.append(self._submit(function, (item,), None))
+            waiting.append(self._submit(function, (item,), None if label is None else label(item)))
             while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
                 yield waiting.popleft().result()
         while waiting:
@@ -247,7 +263,8 @@ class Pool(BasePool[Reporter]):
         finally:
             self._queue(-1)
         try:
-            self._job.wait()
+            if not self._parts:
+                self._job.wait()
             if self._failure is not None:
                 raise self._failure
             run, told = copy_context().run, label or _label(args)

@@ -244,7 +244,7 @@ def worker(kinds: str, concurrency: int, catalogue: Path | None, root: Path | No
         from workers.catalogue import CsvCatalogue
 
         known = CsvCatalogue(catalogue)
-        handlers["bom_enrichment"] = lambda client, job: enrichment.work_on(client, known, job)
+        handlers["bom_enrichment"] = lambda _, job: enrichment.work_on(known, job)
     from workers import pool
 
     def told(end: pool.Ended) -> None:

@@ -9,13 +9,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID, uuid4
 
 import rowcast
 from boms.reading import read
+from rowcast.pool import AsyncPool
 from rowcast.rows import error_text
 from workers.catalogue import Catalogue, Facts, Part, normalise
 
@@ -25,15 +26,6 @@ LOOK_UP_SECONDS = 30.0
 POLL_SECONDS = 1.0
 """How long a worker waits before it looks for work again, about."""
 ENDED = frozenset({"completed", "failed", "stopped"})
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one part."""
-
-    status: Literal["enriched", "not_found", "failed"]
-    facts: Facts | None = None
-    error: str | None = None
 
 
 async def enrich(
@@ -97,39 +89,41 @@ async def work(client: rowcast.AsyncClient, catalogue: Catalogue, run: UUID | No
     """Takes the next run of the queue, or this one, and works on it for as long as it may; False when there is none."""
     job = await client.claim(KIND, job_id=run)
     if job is not None:
-        await work_on(client, catalogue, job)
+        await work_on(catalogue, job)
     return job is not None
 
 
-async def work_on(client: rowcast.AsyncClient, catalogue: Catalogue, job: rowcast.AsyncJob) -> None:
+async def work_on(catalogue: Catalogue, job: rowcast.AsyncJob) -> None:
     """Works on a claimed run for as long as it may."""
     async with job:
-        told = await client.call("write_batch", job_id=job.id, claim=job.claim)
-        # No items are left, or none are handed out any more: it was paused, stopped, cancelled, or taken over.
-        while told["items"]:
-            results = await look_up_batch(catalogue, told["items"], told["max_parallel"])
-            told = await client.call("write_batch", job_id=job.id, claim=job.claim, results=results)
+        told = await job.call("write_batch")
+        job.plan({"enriching": 1})
+        if told["items"]:
+            job.stage("enriching", told["total"], done=told["done"], message=told["message"])
+        async with job.pool(told.get("max_parallel", 1), parts=True) as pool:
+            # No items are left, or none are handed out any more: it was paused, stopped, cancelled, or taken over.
+            while told["items"]:
+                results = await look_up_batch(catalogue, told["items"], pool)
+                for result in results:
+                    job.count(str(result["status"]))
+                job.advance(len(results))
+                told = await job.call("write_batch", results=results)
+                job.advance(0, message=told.get("message"))
 
 
 async def look_up_batch(
-    catalogue: Catalogue, items: Sequence[Mapping[str, Any]], parallel: int
+    catalogue: Catalogue, items: Sequence[Mapping[str, Any]], pool: AsyncPool
 ) -> list[dict[str, object]]:
     """The results of a batch, as ``write_batch`` takes them. A part that several lines name is looked up once."""
-    slots = asyncio.Semaphore(parallel)
-
-    async def one(part: Part | None) -> Outcome:
-        if part is None:
-            return Outcome("failed", error="The line has no part number.")
-        async with slots:
-            return await look_up(catalogue, part)
-
-    parts = [_part(item) for item in items]
-    async with asyncio.TaskGroup() as group:
-        tasks = {part: group.create_task(one(part)) for part in dict.fromkeys(parts)}
-    return [_result(item, tasks[part].result()) for item, part in zip(items, parts, strict=True)]
+    parts = [Part(normalise(item["mpn"] or ""), item["manufacturer"]) for item in items]
+    asked = list(dict.fromkeys(part for part in parts if part.mpn))
+    found = [each async for each in pool.map(partial(look_up, catalogue), asked, label=lambda part: part.mpn)]
+    outcomes = dict(zip(asked, found, strict=True))
+    unnamed = _outcome("failed", error="The line has no part number.")
+    return [{"id": item["id"], **outcomes.get(part, unnamed)} for item, part in zip(items, parts, strict=True)]
 
 
-async def look_up(catalogue: Catalogue, part: Part) -> Outcome:
+async def look_up(catalogue: Catalogue, part: Part) -> dict[str, object]:
     """Asks for one part. A provider that fails fails the part."""
     limit = asyncio.timeout(LOOK_UP_SECONDS)
     try:
@@ -137,17 +131,11 @@ async def look_up(catalogue: Catalogue, part: Part) -> Outcome:
             facts = await catalogue.find(part)
     except Exception as error:  # noqa: BLE001 - whatever a provider raises
         why = f"no answer within {LOOK_UP_SECONDS:g} s" if limit.expired() else error_text(error)
-        return Outcome("failed", error=f"{catalogue.name} could not be asked: {why}")
+        return _outcome("failed", error=f"{catalogue.name} could not be asked: {why}")
     if facts is None:
-        return Outcome("not_found", error=f"{catalogue.name} does not know this part.")
-    return Outcome("enriched", facts)
+        return _outcome("not_found", error=f"{catalogue.name} does not know this part.")
+    return _outcome("enriched", facts)
 
 
-def _part(item: Mapping[str, Any]) -> Part | None:
-    mpn = normalise(item["mpn"] or "")
-    return Part(mpn, item["manufacturer"]) if mpn else None
-
-
-def _result(item: Mapping[str, Any], outcome: Outcome) -> dict[str, object]:
-    data = None if outcome.facts is None else outcome.facts.as_data()
-    return {"id": item["id"], "status": outcome.status, "enrichment_data": data, "error_message": outcome.error}
+def _outcome(status: str, facts: Facts | None = None, error: str | None = None) -> dict[str, object]:
+    return {"status": status, "enrichment_data": facts and facts.as_data(), "error_message": error}

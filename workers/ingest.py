@@ -5,21 +5,22 @@ say. A file that can't be read fails alone, with its reason on its row. Nothing 
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
 import rowcast
-from rowcast.rows import NAME_LIMIT, error_text
+from rowcast.rows import NAME_LIMIT, clean, error_text
 from workers import payload
 from workers.extraction import Candidate, Chunk, Extraction, chunk
 from workers.reading import SIZE_LIMIT, Document, Found, PassedOver, Unreadable, find, read
 
 KIND = "ingestion"
+PARALLEL = 4
+"""Files that are parsed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,16 @@ class Report:
         return sum(file.proposals for file in self.files)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _File:
-    """A file and its row."""
+    """A file, its row, and what was found in it."""
 
+    name: str
     found: Found
     source: rowcast.AsyncSource
-
-
-@dataclass(frozen=True, slots=True)
-class _Read(_File):
-    document: Document
+    document: Document = field(init=False)
+    chunks: Sequence[Chunk] = ()
+    candidates: list[Candidate] = field(default_factory=list)
 
 
 async def ingest(
@@ -134,67 +134,56 @@ class _Run:
             self._on_report(report)
 
     async def all(self, job: rowcast.AsyncJob, to_read: Sequence[Found]) -> None:
-        """Takes ``to_read`` through every stage. A run that ends early leaves no source waiting."""
-        unfinished: dict[UUID, _File] = {}
-        try:
-            for found in to_read:
-                source = await job.source(_source_name(found.name), found.kind, uri=found.path.as_uri())
-                unfinished[source.id] = _File(found, source)
-            await self._stages(job, unfinished)
-        except BaseException as error:
-            with suppress(rowcast.RowcastError):
-                for file in unfinished.values():
-                    await file.source.failed(f"The run ended before this was done: {error_text(error)}")
-            raise
-
-    async def _stages(self, job: rowcast.AsyncJob, unfinished: dict[UUID, _File]) -> None:
-        """Files leave ``unfinished`` as they are done with."""
-        files: list[_Read] = []
-        async for file in job.track(tuple(unfinished.values()), stage="parsing"):
-            if (document := await self._parse(file)) is not None:
-                files.append(_Read(file.found, file.source, document))
-            else:
-                del unfinished[file.source.id]
-        chunks: list[Chunk] = []
-        async for number, read_file in job.track(enumerate(files), stage="chunking", total=len(files)):
-            chunks += chunk(number, read_file.document.blocks)
+        """Takes ``to_read`` through every stage, from behind the last file that an earlier attempt was done with."""
+        names = [clean(found.name) for found in to_read]
+        if job.checkpointed in names:
+            to_read = to_read[names.index(job.checkpointed) + 1 :]
+        sources = [await job.source(_source_name(each.name), each.kind, uri=each.path.as_uri()) for each in to_read]
+        unread = [_File(found.name, found, source) for found, source in zip(to_read, sources, strict=True)]
+        job.plan({"parsing": 2, "chunking": 1, "extraction": 6, "proposing": 2})
+        async with job.pool(PARALLEL) as pool:
+            files = [file async for file in pool.map(self._parse, unread, "parsing") if file is not None]
+        async for number, file in job.track(tuple(enumerate(files)), "chunking"):
+            file.chunks = chunk(number, file.document.blocks)
         extraction = Extraction()
-        async for piece in job.track(chunks, stage="extraction"):
+        async for piece in job.track([piece for file in files for piece in file.chunks], "extraction"):
             await asyncio.to_thread(extraction.add, piece)
         candidates = await asyncio.to_thread(extraction.candidates)
-        by_file: list[list[Candidate]] = [[] for _ in files]
         for candidate in candidates:
-            by_file[candidate.place.document].append(candidate)
-        chunks_of = Counter(piece.document for piece in chunks)
+            files[candidate.place.document].candidates.append(candidate)
         job.stage("proposing", len(candidates))
-        for number, read_file in enumerate(files):
-            await self._propose(job, read_file, by_file[number], chunks_of[number])
-            del unfinished[read_file.source.id]
+        for file in files:
+            await self._propose(job, file)
 
-    async def _parse(self, file: _File) -> Document | None:
+    async def _parse(self, file: _File) -> _File | None:
         await file.source.processing()
         try:
-            return await asyncio.to_thread(read, file.found, self._size_limit)
+            file.document = await asyncio.to_thread(read, file.found, self._size_limit)
         except Unreadable as error:
             reason, message = error.reason, str(error)
         except Exception as error:  # noqa: BLE001 - a parser that trips over one document must not stop the others
             reason, message = "error", error_text(error)
+        else:
+            return file
         await file.source.failed(message)
-        self.tell(FileReport(file.found.name, file.found.path, "failed", reason, message, file.source.id))
+        rowcast.progress().log(f"{file.name}: {message}", "warning")
+        self.tell(FileReport(file.name, file.found.path, "failed", reason, message, file.source.id))
         return None
 
-    async def _propose(self, job: rowcast.AsyncJob, file: _Read, candidates: Sequence[Candidate], chunks: int) -> None:
-        name, source = file.found.name, file.source
+    async def _propose(self, job: rowcast.AsyncJob, file: _File) -> None:
+        found, document = file.candidates, file.document
         await job.propose_many(
-            rowcast.Proposal(each.title, each.confidence, each.body(name, file.document.unit), source.id)
-            for each in candidates
+            rowcast.Proposal(each.title, each.confidence, each.body(file.name, document.unit), file.source.id)
+            for each in found
         )
-        job.advance(len(candidates))
-        await source.completed()
+        job.advance(len(found))
+        job.count("entities_total", len(found))
+        await file.source.completed()
+        job.checkpoint(file.name)
         self.tell(
             FileReport(
-                name, file.found.path, "ingested", source_id=source.id, encoding=file.document.encoding,
-                chunks=chunks, proposals=len(candidates),
+                file.name, file.found.path, "ingested", source_id=file.source.id, encoding=document.encoding,
+                chunks=len(file.chunks), proposals=len(found),
             )
         )  # fmt: skip
 

@@ -38,6 +38,19 @@ def test_an_exception_marks_the_job_failed_and_goes_on(server, connect):
     assert (row["progress_stage"], row["progress_current"]) == ("parsing", 7)
 
 
+def test_a_job_that_ends_early_leaves_no_source_waiting(server, connect):
+    with pytest.raises(LookupError), connect() as client, a_job(client) as job:
+        done, under_way = job.source("a.md", "markdown"), job.source("b.md", "markdown")
+        done.completed()
+        under_way.processing()
+        raise LookupError("page 8")
+    assert server.row("ingestion_sources", done.id)["status"] == "completed"
+    row = server.row("ingestion_sources", under_way.id)
+    assert (row["status"], row["error_message"]) == (
+        "failed", "The job ended before this was done: LookupError: page 8",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_ctrl_c_and_system_exit_stop_the_job(server, connect, stop):
     with pytest.raises(stop), connect() as client, a_job(client) as job:

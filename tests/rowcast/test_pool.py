@@ -84,7 +84,7 @@ async def test_single_items_are_submitted_and_may_count_for_nothing(connect):
 
     async with connect() as client, a_job(client) as job:
         job.stage("reading", 2)
-        async with job.pool(2, counts=False) as pool:
+        async with job.pool(2, parts=True) as pool:
             task = await pool.submit(one, "a", label="file a")
             assert await task == "a"
         assert told(job)["stages"]["reading"]["processed"] == 0

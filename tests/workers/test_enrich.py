@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -109,13 +110,14 @@ async def begun(connect, project, path, **options):
 
 
 async def test_the_hackrf_one_against_the_catalogue(connect, project, story, database):
-    uploaded = []
+    uploaded, began = [], time.monotonic()
     async with connect() as client:
         state = await enrich(
             EXAMPLES / "hackrf-one-bom.csv", project, CsvCatalogue(EXAMPLES / "parts.csv"), client=client,
             on_upload=uploaded.append,
         )  # fmt: skip
     (bom_id,) = uploaded
+    seconds = time.monotonic() - began
     assert (state["status"], state["percent_complete"]) == ("completed", 100.0)
     assert story(bom_id) == {
         "bom": "completed", "job": "completed", "attempt": 1, "done": (56, 26, 75, 157), "progress": (157, 157),
@@ -131,6 +133,26 @@ async def test_the_hackrf_one_against_the_catalogue(connect, project, story, dat
         "U17", 1, "MAX2837ETM+T", "not_found",
     )  # fmt: skip
     assert first["error_message"] == "parts does not know this part."
+    told = database.execute("select pipeline from jobs where bom_id = %s", [bom_id]).fetchone()["pipeline"]
+    stage = told["stages"]["enriching"]
+    assert (stage["status"], stage["processed"], stage["total"]) == ("completed", 157, 157)
+    assert {name: told["metrics"][name] for name in ("enriched", "not_found", "failed")} == {
+        "enriched": 56, "not_found": 26, "failed": 75,
+    }  # fmt: skip
+    assert (told["worker_pool"]["max"], told["overall_progress_percent"]) == (5, 100)
+    assert told["timing"]["estimated_remaining_ms"] == 0
+    sql = "select count(*) as number from feed_changes where table_name = 'jobs' and row ->> 'bom_id' = %s"
+    # queued, claimed, a batch (its end with the last one) at a time; no more than two a second beside that
+    assert 18 <= database.execute(sql, [str(bom_id)]).fetchone()["number"] <= 20 + 2 * seconds
+
+
+async def batch(connect, project, catalogue, items):
+    async with (
+        connect() as client,
+        client.job(project, kind="test", title="A batch") as job,
+        job.pool(5, parts=True) as pool,
+    ):
+        return await look_up_batch(catalogue, items, pool)
 
 
 async def test_a_provider_that_fails_fails_its_lines_and_never_the_bom(connect, project, parts, story, monkeypatch):
@@ -146,18 +168,19 @@ async def test_a_provider_that_fails_fails_its_lines_and_never_the_bom(connect, 
     async with connect() as client:
         state = await enrich(parts(12), project, Broken(), client=client)
         assert (state["status"], state["enriched_items"], state["failed_items"]) == ("completed", 10, 2)
-    results = await look_up_batch(Broken(), [{"id": n, "mpn": f"P{n}", "manufacturer": None} for n in (2, 3)], 5)
+    items = [{"id": n, "mpn": f"P{n}", "manufacturer": None} for n in (2, 3)]
+    results = await batch(connect, project, Broken(), items)
     assert [result["error_message"] for result in results] == [
         "the fake could not be asked: OSError: no route to host",
         "the fake could not be asked: no answer within 0.05 s",
     ]
 
 
-async def test_parts_of_a_batch_are_looked_up_together_and_each_once():
+async def test_parts_of_a_batch_are_looked_up_together_and_each_once(connect, project):
     fake = Fake()
     mpns = [*(f"P{n}" for n in range(7)), "p 3", "P3", None, ""]
     items = [{"id": n, "mpn": mpn, "manufacturer": None} for n, mpn in enumerate(mpns)]
-    results = await look_up_batch(fake, items, 5)
+    results = await batch(connect, project, fake, items)
     assert sorted(fake.asked) == [f"P{n}" for n in range(7)]
     assert fake.most_at_once == 5
     assert [result["id"] for result in results] == list(range(11))

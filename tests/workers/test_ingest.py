@@ -94,12 +94,26 @@ async def test_the_job_tells_its_stages_with_real_counts(environment, folder, pr
     assert (job["kind"], job["title"], job["status"]) == ("ingestion", "Ingesting docs (12 files)", "completed")
     images = database_connection.execute(
         "select row from feed_changes where row_id = %s order by revision", [str(report.job_id)]
-    )
+    ).fetchall()
     seen = list(dict.fromkeys((image["row"]["progress_stage"], image["row"]["progress_total"]) for image in images))
     order = ["parsing", "chunking", "extraction", "proposing", "complete"]
     stages = [stage for stage, _ in seen if stage is not None]
     assert stages == [stage for stage in order if stage in stages]
     assert seen[-1] == ("complete", report.proposals)
+    told = job["pipeline"]
+    chunks = sum(file.chunks for file in report.files)
+    assert {name: (stage["status"], stage["processed"]) for name, stage in told["stages"].items()} == {
+        "parsing": ("completed", 12), "chunking": ("completed", 6), "extraction": ("completed", chunks),
+        "proposing": ("completed", report.proposals),
+    }  # fmt: skip
+    assert (told["metrics"]["entities_total"], told["worker_pool"]["max"]) == (report.proposals, 4)
+    assert told["overall_progress_percent"] == 100
+    assert told["timing"]["started_at"] <= job["started_at"].timestamp() <= job["finished_at"].timestamp()
+    assert sorted(line["message"].split(":")[0] for line in told["log"]) == sorted(
+        file.name for file in report.files if file.outcome == "failed"
+    )
+    percents = [image["row"]["pipeline"]["overall_progress_percent"] for image in images if image["row"]["pipeline"]]
+    assert percents == sorted(percents)
 
 
 async def test_proposals_say_what_was_found_and_where(environment, folder, project, database_connection):
@@ -233,6 +247,19 @@ async def test_a_run_that_failed_is_tried_again_by_a_worker(
     assert database_connection.execute(sql, [job["id"]]).fetchone() == {
         "status": "completed", "attempt": 2, "error_message": None,
     }  # fmt: skip
+
+
+async def test_another_attempt_goes_on_behind_the_last_file_that_was_done(
+    environment, folder, queued, database_connection
+):
+    job_id = queued({"paths": ["deep", "guide.md", "notes.txt"]})
+    sql = "update jobs set checkpoint = %s where id = %s"
+    database_connection.execute(sql, [json.dumps("guide.md"), job_id])
+    async with rowcast.connect() as client:
+        report = await work(await claimed(client, job_id), folder)
+    assert [file.name for file in report.files] == ["notes.txt"]
+    sql = "select status, checkpoint from jobs where id = %s"
+    assert database_connection.execute(sql, [job_id]).fetchone() == {"status": "completed", "checkpoint": "notes.txt"}
 
 
 @pytest.mark.parametrize(
