@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields, replace
+from uuid import uuid4
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,7 +50,7 @@ async def idle(service: Service) -> Holdings:
         return await _holdings(client)
 
 
-async def after_work(service: Service, idle: Holdings) -> Holdings | None:
+async def after_work(stage: Stage, service: Service, idle: Holdings) -> Holdings | None:
     """What it holds once it has let go of all that an idle one does not hold, or REST_SECONDS are over.
 
     None when it does not answer.
@@ -58,7 +59,9 @@ async def after_work(service: Service, idle: Holdings) -> Holdings | None:
     try:
         async with _asking(service) as client:
             while (now := await _holdings(client)).beyond(idle) and time.monotonic() < deadline:
-                await client.get("/readyz")  # asks the database, and so closes what connections to it have grown old
+                # Both ask the database, the listener's way and people's, and so close what connections have grown old.
+                await client.get("/readyz")
+                await client.get(f"/api/enrichment/events/{uuid4()}", headers=_headers(stage.users[0]))
                 await asyncio.sleep(0.5)
     except httpx.HTTPError:
         return None
@@ -85,11 +88,15 @@ async def places_missing(stage: Stage, service: Service) -> int:
 
 async def _opened(streams: AsyncExitStack, stage: Stage, service: Service, user: User) -> bool:
     """Whether the user could open one more stream, which stays open as long as ``streams``."""
-    url, headers = f"{service.url}{stream_path(stage.projects[0])}", {"Authorization": f"Bearer {user.token(600)}"}
-    answer = await streams.enter_async_context(stage.http.stream("GET", url, headers=headers))
+    url = f"{service.url}{stream_path(stage.projects[0])}"
+    answer = await streams.enter_async_context(stage.http.stream("GET", url, headers=_headers(user)))
     if answer.status_code != httpx.codes.OK:
         logger.info("%s %s: %d %s", service.name, user, answer.status_code, (await answer.aread())[:200])
     return answer.status_code == httpx.codes.OK
+
+
+def _headers(user: User) -> dict[str, str]:
+    return {"Authorization": f"Bearer {user.token(600)}"}
 
 
 def _asking(service: Service) -> httpx.AsyncClient:

@@ -29,7 +29,7 @@ from tests.oracle.pollers import Poller
 from tests.oracle.stage import USERS, Stage, stage
 from tests.oracle.verdict import Complaints, Verdict
 from tests.oracle.viewers import Viewer
-from tests.oracle.writers import LAST_EVENTS, Writer, Written
+from tests.oracle.writers import LAST_EVENTS, LAST_STALLED, Writer, Written
 
 VIEWERS = 30
 POLLERS = 4
@@ -104,7 +104,8 @@ class Play:
                 await self._faults.over()
             seconds = time.monotonic() - began
             await self._calm()
-        after = await asyncio.gather(*map(after_work, services, before))
+        leaving = (after_work(self._stage, service, was) for service, was in zip(services, before, strict=True))
+        after = await asyncio.gather(*leaving)
         await self._look_for_leaks(before, after)
         await asyncio.gather(*(end_in_peace(service, self._complaints) for service in services))
         changes = await self._changes() + self._faults.pruned - first
@@ -153,6 +154,7 @@ class Play:
         for page in self._pages:
             page.is_calm = True
         async with await self._stage.database() as database:
+            await database.execute(LAST_STALLED.encode())
             await self._complete(await truth.read(database, self._stage.projects, list(self._stage.boms)))
             await database.execute(LAST_EVENTS.encode())
             await self._complete(await truth.read(database, self._stage.projects, list(self._stage.boms)))

@@ -124,6 +124,8 @@ LAST_EVENTS = """
       rowcast.enrichment_state(b)
     from boms b where b.source = 'customer'"""
 """Ends every BOM's enrichment."""
+LAST_STALLED = "update jobs set status = 'stalled' where status = 'running' and lease_until < now()"
+"""What the services would do by themselves, and at a moment of their own, while pages are compared with the tables."""
 
 
 @dataclass
