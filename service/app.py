@@ -12,7 +12,7 @@ from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import debug, health, pipeline
-from service.access.rates import limit_requests
+from service.access.rates import Handshakes, limit_requests, too_many_requests
 from service.errors import (
     ApiError,
     DatabaseRefused,
@@ -29,6 +29,7 @@ from service.streams import asked, boms, commands, enrichment, snapshot, sse, ti
 from service.streams import pipeline as pipelines
 from service.streams.answering import answer
 from service.streams.asgi import StreamMiddleware
+from service.streams.websocket import WebSocketMiddleware
 
 DRAIN_SECONDS = 2.5
 """How long streams may take to end: what is left of the five seconds of a stop is for everything else."""
@@ -86,7 +87,13 @@ def create_app(settings: Settings | None = None) -> Quart:
     async def metrics() -> Response:
         return Response(running[0].metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
-    app.asgi_app = StreamMiddleware(app.asgi_app)  # type: ignore[method-assign] # as Quart's documentation says
+    app.asgi_app = WebSocketMiddleware(  # type: ignore[method-assign] # as Quart's documentation says
+        StreamMiddleware(app.asgi_app),
+        lambda: running[0].services,
+        settings.cors_origins,
+        Handshakes(settings.requests_per_minute),
+        SAFE_HEADERS,
+    )
 
     @app.after_request
     async def take_rest(response: Response) -> Response:
@@ -155,9 +162,7 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
 
     @app.errorhandler(RateLimitExceeded)
     async def too_often(error: RateLimitExceeded) -> Response:
-        message = "Too many requests from this address in a minute."
-        seconds = dict(error.get_headers())["Retry-After"]
-        return await told(LimitReached("requests", 429, "rate_limited", message, int(seconds)))
+        return await told(too_many_requests(int(dict(error.get_headers())["Retry-After"])))
 
     @app.errorhandler(HTTPException)
     async def unknown(error: HTTPException) -> Response:

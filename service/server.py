@@ -77,6 +77,7 @@ class StreamConfig(Config):
     keep_alive_timeout = 15.0
     include_server_header = False
     websocket_max_message_size = 64 * 1024
+    websocket_ping_interval = 25.0
 
     def create_sockets(self) -> Sockets:
         sockets = super().create_sockets()

@@ -1,15 +1,19 @@
 """How many requests a minute an address may make of a route: quart-rate-limiter, with a store that can't grow for ever.
 
 It counts by GCRA: a whole minute's worth may come at once, as after a restart all pages of an office do, and what comes
-above it gets a 429 with Retry-After.
+above it gets a 429 with Retry-After. What does not come through Quart, a WebSocket and what is asked on it, is counted
+here in the same way.
 """
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from quart import Quart
 from quart_rate_limiter import RateLimit, RateLimiter
 from quart_rate_limiter.store import RateLimiterStoreABC
+
+from service.errors import LimitReached
 
 KEYS_LIMIT = 50_000
 
@@ -54,3 +58,43 @@ def limit_requests(app: Quart, per_minute: int, address: Callable[[], str]) -> N
 
     if per_minute:
         RateLimiter(app, key, BoundedStore(), [RateLimit(per_minute, timedelta(minutes=1))])
+
+
+class Pace:
+    """Whether something may come again: ``per_minute`` times, all at once if they like."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._apart = 60 / per_minute
+        self._arrival = float("-inf")
+
+    def allows(self, now: float) -> bool:
+        """Counts one at ``now``, in s, if there may be one."""
+        arrival = max(self._arrival, now)
+        if arrival - now > 60 - self._apart:
+            return False
+        self._arrival = arrival + self._apart
+        return True
+
+
+class Handshakes:
+    """As :func:`limit_requests`, for connections that Quart does not see."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._store = BoundedStore()
+
+    async def count(self, address: str) -> None:
+        """Raises :class:`LimitReached` 429 for one too many."""
+        if not self._per_minute:
+            return
+        now, apart = datetime.now(UTC), 60 / self._per_minute
+        arrival = max(await self._store.get(address, now), now)
+        early = (arrival - now).total_seconds() - (60 - apart)
+        if early > 0:
+            raise too_many_requests(math.ceil(early))
+        await self._store.set(address, arrival + timedelta(seconds=apart))
+
+
+def too_many_requests(retry_after: int) -> LimitReached:
+    message = "Too many requests from this address in a minute."
+    return LimitReached("requests", 429, "rate_limited", message, retry_after)

@@ -8,6 +8,7 @@ middleware lets Quart finish that answer, all but its end, and then writes the s
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, ExitStack, aclosing
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from hypercorn.typing import (
@@ -110,32 +111,46 @@ class StreamMiddleware:
         return streams and not gone
 
 
+class UntilGone:
+    """A context that is left when ``listening`` ends: the client has gone, and what is sent to it need not go on.
+
+    It is left in silence, too, when the kernel has cut a client that takes nothing: hypercorn (0.18) is prepared for
+    resets alone.
+    """
+
+    __slots__ = ("_gone", "_listening", "_sender")
+
+    def __init__(self, listening: asyncio.Task[None]) -> None:
+        self._listening = listening
+        self._gone = False
+
+    def __enter__(self) -> None:
+        sender = asyncio.current_task()
+        assert sender is not None, "a coroutine runs in a task"  # noqa: S101 - asyncio's own promise
+        self._sender = sender
+        self._listening.add_done_callback(self._leave)
+
+    def _leave(self, _: object) -> None:
+        self._gone = True
+        self._sender.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._listening.remove_done_callback(self._leave)
+        self._listening.cancel()
+        if isinstance(error, asyncio.CancelledError) and self._gone:
+            self._sender.uncancel()
+            return True
+        return isinstance(error, TimeoutError)
+
+
 async def _send_all(chunks: AsyncGenerator[bytes, None], receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    sender = asyncio.current_task()
-    assert sender is not None, "a coroutine runs in a task"  # noqa: S101 - asyncio's own promise
-    gone = False
-
-    def leave(_: object) -> None:
-        nonlocal gone
-        gone = True
-        sender.cancel()
-
-    listening = asyncio.get_running_loop().create_task(_until_disconnect(receive))
-    listening.add_done_callback(leave)
-    try:
+    with UntilGone(asyncio.get_running_loop().create_task(_until_disconnect(receive))):
         async with aclosing(chunks):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        sender.uncancel()
-    except TimeoutError:
-        pass  # the kernel has cut a client that takes nothing; hypercorn (0.18) is prepared for resets alone
-    finally:
-        listening.remove_done_callback(leave)
-        listening.cancel()
 
 
 async def _tell_to_come_back(send: ASGISendCallable) -> None:

@@ -83,6 +83,7 @@ class Merged:
         self._offers: deque[_Offer] = deque()
         self._woken = asyncio.Event()
         self._is_warned = False
+        self._is_over = False
         self.ending: Ending | None = None
         """How the whole ends, as soon as that is known."""
 
@@ -102,6 +103,9 @@ class Merged:
 
     def add(self, session: KeySession, left: Callable[[], object] = lambda: None) -> None:
         """Begins a session, of a key that has none; ``left`` is called when it is over, however it ends."""
+        if self._is_over:
+            left()
+            return
         one = self._running[session.key.key] = _Running(session)
         if self.ending is not None:
             session.end(self.ending)
@@ -222,6 +226,7 @@ class Merged:
                 await self._woken.wait()
 
     async def _close(self) -> None:
+        self._is_over = True
         tasks = [one.task for one in self._running.values() if one.task is not None]
         for task in tasks:
             task.cancel()

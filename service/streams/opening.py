@@ -90,9 +90,14 @@ async def identified(services: Services) -> Principal:
 
 def _credential(services: Services) -> Credential:
     credential = asked.credential(request.headers, request.args, tickets=True)
+    refuse_while_draining(services)
+    return credential
+
+
+def refuse_while_draining(services: Services) -> None:
+    """Raises :class:`ApiError` 503: who came in now would be told to go."""
     if services.hub.draining:
         raise ApiError(503, "upstream_unavailable", "The service is shutting down.", retry_after=1)
-    return credential
 
 
 def max_age(services: Services) -> float:

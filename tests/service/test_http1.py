@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -10,6 +10,7 @@ import httpx
 from tests.conftest import StackFacts
 from tests.service.conftest import Project
 from tests.service.connections import address, request
+from tests.service.sockets import socket as socket_of
 from tests.service.test_metrics import samples
 from tests.service.test_server import serving
 
@@ -64,3 +65,44 @@ async def test_who_leaves_a_stream_with_requests_behind_it_leaves_nothing(
                 await asyncio.sleep(0.1)
         await client.aclose()
         assert "Traceback" not in log.read_text()
+
+
+HANDSHAKE = (
+    "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: rowcast.v1",
+    "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+)  # fmt: skip
+FRAME = b"\x81\xff" + (1 << 40).to_bytes(8, "big") + b"\0\0\0\0"
+"""The beginning of a text of a TiB."""
+
+
+async def test_a_message_that_never_ends_is_not_collected(service: str, project: Project) -> None:
+    """And none is unpacked: the service speaks no compression, whatever it is offered."""
+    reader, writer = await asyncio.open_connection(*address(service))
+    writer.write(request("/api/ws", project.token, *HANDSHAKE))
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101")
+    assert b"xtensions" not in head
+    writer.write(FRAME)
+    with suppress(ConnectionResetError, BrokenPipeError):  # it closes, whoever still sends
+        while not reader.at_eof():
+            writer.write(b"x" * 4096)
+            await writer.drain()
+            await asyncio.sleep(0)
+    writer.close()
+
+
+async def test_pings_end_with_their_connection(stack: StackFacts, project: Project, tmp_path: Path) -> None:
+    with serving(stack, tmp_path) as (url, _, _):
+        async with httpx.AsyncClient() as client:
+
+            async def tasks() -> float:
+                return samples((await client.get(f"{url}/metrics")).text)["rowcast_tasks"]
+
+            before = await tasks()
+            async with AsyncExitStack() as open_:
+                for _ in range(20):
+                    await open_.enter_async_context(socket_of(url))
+                assert await tasks() > before + 20
+            while await tasks() > before + 5:
+                await asyncio.sleep(0.05)

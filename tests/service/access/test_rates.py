@@ -6,7 +6,8 @@ import pytest
 from quart import Quart, request
 from quart_rate_limiter import rate_exempt
 
-from service.access.rates import BoundedStore, limit_requests
+from service.access.rates import BoundedStore, Handshakes, Pace, limit_requests
+from service.errors import LimitReached
 
 
 def make_app(per_minute: int) -> Quart:
@@ -70,3 +71,26 @@ async def test_who_may_not_come_yet_is_forgotten_last() -> None:
     for number in range(1000):
         await store.set(f"key {number}", now)
     assert await store.get("greedy", now) == later
+
+
+def test_a_pace_is_a_minutes_worth_at_once_and_then_as_many_as_time_brings() -> None:
+    pace = Pace(3)
+    assert [pace.allows(1000.0) for _ in range(5)] == [True, True, True, False, False]
+    assert not pace.allows(1019.9)
+    assert pace.allows(1020.1)
+    assert not pace.allows(1020.2)
+    assert [pace.allows(2000.0) for _ in range(4)] == [True, True, True, False]
+
+
+async def test_connections_are_counted_by_address_as_requests_are() -> None:
+    handshakes = Handshakes(2)
+    for address in ("a", "b"):
+        await handshakes.count(address)
+        await handshakes.count(address)
+        with pytest.raises(LimitReached) as raised:
+            await handshakes.count(address)
+        assert (raised.value.status, raised.value.code, raised.value.limit) == (429, "rate_limited", "requests")
+        assert 0 < (raised.value.retry_after or 0) <= 30
+    unlimited = Handshakes(0)
+    for _ in range(10):
+        await unlimited.count("a")

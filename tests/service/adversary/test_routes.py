@@ -157,13 +157,14 @@ async def test_other_methods_are_refused(service: str, project: Project, method:
     assert (answer.status_code, answer.json()["error"]) == (405, "bad_request")
 
 
-async def test_a_websocket_is_refused(service: str, project: Project) -> None:
+async def test_a_websocket_from_elsewhere_is_refused(service: str, project: Project) -> None:
     upgrade = {
         "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "http://evil.example",
     }  # fmt: skip
     async with undisturbed(service, project):
-        for path in (f"/api/projects/{project.id}/status", "/api/ws", "/livez"):
+        for path in (f"/api/projects/{project.id}/status", "/livez", "/api/ws/", "/api/ws"):
             async with httpx.AsyncClient() as client:
                 answer = await client.get(service + path, headers={**project.headers, **upgrade})
-            assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
+            refusal = (403, "forbidden") if path == "/api/ws" else (400, "bad_request")
+            assert (answer.status_code, answer.json()["error"]) == refusal
