@@ -1,5 +1,19 @@
 // Generated from the models in service/events by `make schema`; a test fails when it is stale.
 
+/** Says who the client is; again with a new token, of the same user, before the old one ends. */
+export interface Auth {
+  op: "auth";
+  /** A Supabase access token. */
+  token: string;
+}
+
+/** The answer to `auth`: until when its token is good, and the connection with it. */
+export interface Authenticated {
+  type: "authenticated";
+  /** RFC 3339, UTC, milliseconds. */
+  expiresAt: string;
+}
+
 /** A bill of materials as it was read. */
 export interface BomAnswer {
   bom_id: string;
@@ -312,6 +326,11 @@ export interface JobUpdate {
   bomId: string | null;
 }
 
+/** Nothing has happened for a while; of a project, up to its `revision`. */
+export interface Keepalive {
+  type: "keepalive";
+}
+
 /** Realtime was lost, and events come slower from now on; or it is back. Nothing is missed either way. */
 export interface Live {
   type: "live";
@@ -557,6 +576,21 @@ export interface Reauth {
   expiresAt: string;
 }
 
+/** An operation that can't be done. The connection stays, but for what `stream_end` follows. */
+export interface Refused {
+  type?: "error";
+  /** What is wrong, for programs: as in the answers to requests. */
+  code: string;
+  /** What is wrong, for people. */
+  message: string;
+  /** The operation, if it could be read. */
+  op?: string | null;
+  /** The project that it was about. */
+  projectId?: string | null;
+  /** In how many seconds to try again. */
+  retryAfter?: number | null;
+}
+
 /** What was missed can't be told one by one: forget what you have, a snapshot follows at once. */
 export interface Reset {
   type: "reset";
@@ -650,6 +684,20 @@ export interface StreamError {
   message: string;
 }
 
+/** Asks for a project's messages. The answer is `connected`, and what follows it on a stream. */
+export interface Subscribe {
+  op: "subscribe";
+  projectId: string;
+  /** Go on from here: the `revision` of the last message of the project that was received. */
+  since?: number | null;
+  /** The present as the second message; of no effect with `since`. */
+  snapshot?: boolean;
+  /** Only these types; what the stream says of itself always. */
+  types?: string[] | null;
+  /** As an `auth` before it. */
+  token?: string | null;
+}
+
 /** A ticket that opens one stream. */
 export interface TicketAnswer {
   ticket: string;
@@ -664,6 +712,18 @@ export interface Timing {
   elapsed_ms: number;
   /** null until it can be known. */
   estimated_remaining_ms: number | null;
+}
+
+/** Ends a subscription. Nothing of the project follows the answer, `unsubscribed`. */
+export interface Unsubscribe {
+  op: "unsubscribe";
+  projectId: string;
+}
+
+/** The answer to `unsubscribe`. Nothing of the project comes any more. */
+export interface Unsubscribed {
+  type: "unsubscribed";
+  projectId: string;
 }
 
 /** Those that share a job's work. */
@@ -822,3 +882,22 @@ export type EnrichmentsMessage = EnrichmentMessage & OfEnrichments;
 export type EnrichmentsEvents = {
   [Name in keyof EnrichmentEvents]: EnrichmentEvents[Name] & OfEnrichments;
 };
+
+/** The WebSocket: whose a message is, and up to where the project has been told then. */
+export interface OfSocket {
+  projectId?: string;
+  revision?: number;
+}
+
+export type SocketMessage =
+  | (ProjectMessage & OfSocket)
+  | Authenticated
+  | Unsubscribed
+  | Keepalive
+  | Refused;
+
+/** What a client sends. */
+export type SocketOperation =
+  | Auth
+  | Subscribe
+  | Unsubscribe;

@@ -130,6 +130,8 @@ class Keepalive(Message):
 class Refused(Message):
     """An operation that can't be done. The connection stays, but for what `stream_end` follows."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)  # what is None is not told
+
     type: Literal["error"] = "error"
     code: str = Field(description="What is wrong, for programs: as in the answers to requests.")
     message: str = Field(description="What is wrong, for people.")

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from service.events import answers, enrichment, pipeline, project
+from service.events import answers, enrichment, pipeline, project, socket
 
 Schema = dict[str, Any]
 REF = "#/components/schemas/"
@@ -66,6 +66,16 @@ SEVERAL = (
     Several("enrichments", "Several bills of materials on one stream", STREAMS[1], "bom_id"),
 )
 
+SOCKET_FEED = STREAMS[0]
+"""Whose messages the WebSocket tells, each with its ``projectId`` and ``revision``, beside its own."""
+SOCKET_TELLS: tuple[type[BaseModel], ...] = (
+    socket.Authenticated,
+    socket.Unsubscribed,
+    socket.Keepalive,
+    socket.Refused,
+)
+SOCKET_HEARS: tuple[type[BaseModel], ...] = (socket.Auth, socket.Subscribe, socket.Unsubscribe)
+
 ANSWERS: tuple[type[BaseModel], ...] = (
     answers.Problem,
     answers.ProjectSnapshotAnswer,
@@ -88,8 +98,8 @@ REQUESTS: tuple[type[BaseModel], ...] = (answers.StartRequest, answers.DecisionR
 @cache
 def schemas() -> Mapping[str, Schema]:
     """Every model's schema by the model's name; they refer to each other with :data:`REF`."""
-    written = [*(stream.message for stream in STREAMS), *ANSWERS]
-    found = {**_schemas(written, "serialization"), **_schemas(REQUESTS, "validation")}
+    written = [*(stream.message for stream in STREAMS), *ANSWERS, *SOCKET_TELLS]
+    found = {**_schemas(written, "serialization"), **_schemas([*REQUESTS, *SOCKET_HEARS], "validation")}
     if odd := [name for name in found if not name.isalnum()]:
         raise ValueError(f"two models of one name: {', '.join(odd)}")  # Pydantic tells them apart by their modules
     return dict(sorted(found.items()))
@@ -113,6 +123,21 @@ def _tidy(schema: Schema, mode: JsonSchemaMode) -> None:
         _tidy(member, mode)
     if isinstance(schema.get("items"), dict):
         _tidy(schema["items"], mode)
+
+
+def held(schema: object) -> Iterator[str]:
+    """The names of the models that a schema refers to, and that those refer to."""
+    match schema:
+        case {"$ref": str(reference)}:
+            name = reference.removeprefix(REF)
+            yield name
+            yield from held(schemas()[name])
+        case dict():
+            for member in schema.values():
+                yield from held(member)
+        case list():
+            for member in schema:
+                yield from held(member)
 
 
 def name_of(schema: Schema) -> str:

@@ -27,6 +27,15 @@ from service.events.feed import Feed, Rows
 from service.events.model import Live, Message, Reauth, Reset, StreamError
 from service.events.pipeline import ending, progress
 from service.events.project import ProjectFeed
+from service.events.socket import (
+    Auth,
+    Authenticated,
+    Keepalive,
+    Refused,
+    Subscribe,
+    Unsubscribe,
+    Unsubscribed,
+)
 from service.events.wire import encode, encode_model, snapshot_parts
 from service.streams import frames
 
@@ -173,6 +182,30 @@ def pipeline(*, several: bool) -> Examples:
     told = (progress(JOB_ROW, several=several), *(ending(row, several=several) for row in ended), LIVE)
     messages = [message for message in (*told, Ending.SHUTDOWN.message) if message is not None]
     return {encoded.type: encoded.data for encoded in map(encode, messages)}
+
+
+@cache
+def socket() -> Examples:
+    """What the WebSocket hears and tells beside its feed's messages, and one of those; by ``op`` or ``type``."""
+    whose = b'"projectId":"%s","revision":%d' % (PROJECT.encode(), REVISION)
+    heard = (
+        Auth(op="auth", token="eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiI3YzVlIn0.x7Rk"),  # noqa: S106 - of nobody
+        Subscribe.model_validate({"op": "subscribe", "projectId": PROJECT, "since": REVISION}),
+        Unsubscribe(op="unsubscribe", project_id=PROJECT),
+    )
+    told = (
+        Authenticated.model_validate({"expires_at": LATER}),
+        Unsubscribed(project_id=PROJECT),
+        Keepalive(),
+        Refused.model_validate(
+            {"code": "not_found", "message": "No such project.", "op": "subscribe", "projectId": PROJECT}
+        ),
+    )
+    return {
+        **{each.op: each.model_dump_json(by_alias=True, exclude_none=True).encode() for each in heard},
+        **{each.type: each.model_dump_json(by_alias=True, exclude_none=True).encode() for each in told},
+        "job_update": frames.named_too(project()["job_update"], whose),
+    }
 
 
 @cache

@@ -25,6 +25,8 @@ def _examples() -> Iterator[tuple[str, bytes]]:
     for stream in catalogue.STREAMS:
         for type_, data in examples.of(stream.name).items():
             yield f"{EXAMPLES}/{stream.name}/{type_}.json", data + b"\n"
+    for name, data in examples.socket().items():
+        yield f"{EXAMPLES}/socket/{name}.json", data + b"\n"
 
 
 def _json(document: Schema) -> bytes:

@@ -102,7 +102,10 @@ def _schemas() -> Iterator[tuple[str, Schema]]:
         yield f"{several.model}Message", {"description": f"{several.title}: a message of one of them.", **message}
         yield f"{several.model}StreamEvent", _event_of(several)
     real |= {name: [value] for name, value in examples.answers().items()}
+    of_socket = {model.__name__ for model in (*catalogue.SOCKET_TELLS, *catalogue.SOCKET_HEARS)}
     for name, schema in catalogue.schemas().items():
+        if name in of_socket:
+            continue
         yield name, {**schema, "examples": real[name]} if name in real else schema
 
 

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from typing import get_args
 
 from service.schema import catalogue, examples
-from service.schema.catalogue import REF, Schema
+from service.schema.catalogue import Schema
 from service.schema.words import Field, fields
 
 HEAD = """\
@@ -34,7 +35,7 @@ def markdown() -> str:
         for name in (name for name in models if name not in told):
             parts.append(_model(", ".join(f"`{type_}`" for type_ in models[name]), name))
             parts += [_example(examples.of(stream.name)[type_]) for type_ in models[name]]
-        objects = {found for name in models for found in _held(name)}
+        objects = {found for name in models for found in catalogue.held(catalogue.schemas()[name])}
         parts += [_model(name, name) for name in sorted(objects - told)]
         told |= objects | models.keys()
     for several in catalogue.SEVERAL:
@@ -43,26 +44,23 @@ def markdown() -> str:
             f"## {several.title}\n\nThe messages of {feed}, each with `{several.key}` but for those that concern\n"
             "the whole stream. Ids are those of each, joined by `.`, in the order asked.\n"
         )
+    parts += _socket()
     return "\n".join(parts)
 
 
-def _held(model: str) -> Iterator[str]:
-    """The models of what a model holds, and what those hold."""
-    for found in _references(catalogue.schemas()[model]):
-        yield found
-        yield from _held(found)
-
-
-def _references(schema: object) -> Iterator[str]:
-    match schema:
-        case {"$ref": str(reference)}:
-            yield reference.removeprefix(REF)
-        case dict():
-            for member in schema.values():
-                yield from _references(member)
-        case list():
-            for member in schema:
-                yield from _references(member)
+def _socket() -> Iterator[str]:
+    feed = catalogue.SOCKET_FEED
+    yield (
+        "## The WebSocket\n\nA client sends operations, each a JSON object with `op`. It is told the messages of "
+        f"{feed.title[0].lower()}{feed.title[1:]},\neach with its `projectId` and, once it is known, the `revision` up "
+        "to which the project has been told; and these.\n"
+    )
+    known = examples.socket()
+    for models, key in ((catalogue.SOCKET_HEARS, "op"), (catalogue.SOCKET_TELLS, "type")):
+        for model in models:
+            name = str(get_args(model.model_fields[key].annotation)[0])
+            yield _model(f"`{key}` `{name}`", model.__name__)
+            yield _example(known[name])
 
 
 def _model(title: str, name: str) -> str:

@@ -14,7 +14,9 @@ HEAD = "// Generated from the models in service/events by `make schema`; a test 
 def source() -> str:
     """The whole file."""
     models = [_declaration(name, schema) for name, schema in catalogue.schemas().items()]
-    return "\n".join([HEAD, *models, *map(_of_stream, catalogue.STREAMS), *map(_of_several, catalogue.SEVERAL)])
+    return "\n".join(
+        [HEAD, *models, *map(_of_stream, catalogue.STREAMS), *map(_of_several, catalogue.SEVERAL), _of_socket()]
+    )
 
 
 def _of_stream(stream: catalogue.Stream) -> str:
@@ -43,6 +45,18 @@ def _of_several(several: catalogue.Several) -> str:
         f"export interface Of{name} {{\n  {several.key}?: string;\n}}\n\n"
         f"export type {name}Message = {one.message.__name__} & Of{name};\n\n"
         f"export type {name}Events = {{\n  [Name in keyof {events}]: {events}[Name] & Of{name};\n}};\n"
+    )
+
+
+def _of_socket() -> str:
+    told = "".join(f"\n  | {model.__name__}" for model in catalogue.SOCKET_TELLS)
+    heard = "".join(f"\n  | {model.__name__}" for model in catalogue.SOCKET_HEARS)
+    feed = catalogue.SOCKET_FEED.message.__name__
+    return (
+        "/** The WebSocket: whose a message is, and up to where the project has been told then. */\n"
+        "export interface OfSocket {\n  projectId?: string;\n  revision?: number;\n}\n\n"
+        f"export type SocketMessage =\n  | ({feed} & OfSocket){told};\n\n"
+        f"/** What a client sends. */\nexport type SocketOperation ={heard};\n"
     )
 
 

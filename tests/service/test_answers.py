@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.service.conftest import Project
-from tests.service.schema.checking import validator
+from tests.service.schema.checking import check_told, validator
+from tests.service.sockets import socket
 
 
 def told(url: str, project: Project, **query: str) -> dict[str, Any]:
@@ -45,6 +46,24 @@ def test_a_boms_present_and_its_history(service: str, project: Project, ended: b
     history = told(f"{service}/api/enrichment/events/{bom}", project)
     validator("EnrichmentHistoryAnswer").validate(history)
     assert len(history["events"]) == (6 if ended else 0)
+
+
+async def test_a_socket_tells_what_its_document_says(service: str, project: Project) -> None:
+    async with socket(service, project.token) as client:
+        await client.subscribed(project, snapshot=True)
+        await client.until("snapshot")
+        project.proposal("T")
+        await client.until("new_proposal")
+        await client.ask("unsubscribe", projectId=project.id)
+        await client.until("unsubscribed")
+        await client.ask("subscribe", projectId="nonsense")
+        await client.until("error", op="subscribe")
+    types = [message["type"] for message in client.messages if message["type"] != "live"]
+    assert types == ["authenticated", "connected", "snapshot", "new_proposal", "unsubscribed", "error"]
+    for message in client.messages:
+        check_told(message)
+    with pytest.raises(ValueError, match="projectId"):
+        check_told({**client.messages[1], "projectId": 1})
 
 
 def test_a_field_that_no_model_knows_is_found() -> None:

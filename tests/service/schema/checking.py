@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import jsonschema_rs
 
-from service.schema import openapi
+from service.schema import asyncapi, openapi
 from service.schema.catalogue import REF, Schema, Several, Stream, name_of
 
 
@@ -42,6 +43,21 @@ def check_event(stream: Stream | Several, event: Mapping[str, str]) -> None:
     kinds = [each for each in schema.get("oneOf", [schema]) if is_of(each, event)]
     [content] = [kind["properties"]["data"]["contentSchema"] for kind in kinds]
     of(json.dumps(content)).validate(json.loads(event["data"]))
+
+
+def check_told(message: Mapping[str, Any]) -> None:
+    """Whether the WebSocket may tell this: one of the AsyncAPI document's messages of its type.
+
+    Raises :class:`jsonschema_rs.ValidationError`.
+    """
+    document = asyncapi.document()
+    names = ["error", "refused"] if message["type"] == "error" else [message["type"]]
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "components": document["components"],
+        "anyOf": [document["components"]["messages"][name]["payload"] for name in names],
+    }
+    jsonschema_rs.validator_for(schema, validate_formats=True).validate(dict(message))
 
 
 def is_of(kind: Schema, event: Mapping[str, str]) -> bool:

@@ -36,6 +36,10 @@ def golden() -> str:
             data = file.read_text()
             lines.append(f"export const _{len(lines)}: {stream.model}Events[{json.dumps(file.stem)}] = {data}")
             lines.append(f"export const _{len(lines)}: {stream.model}Message = {data}")
+    lines.append('import type { SocketMessage, SocketOperation } from "./events.gen.js"')
+    for file in sorted((ROOT / EXAMPLES / "socket").glob("*.json")):
+        kind = "SocketOperation" if file.stem in ("auth", "subscribe", "unsubscribe") else "SocketMessage"
+        lines.append(f"export const _{len(lines)}: {kind} = {file.read_text()}")
     return "\n".join(lines)
 
 
