@@ -2,7 +2,7 @@
 
 import { environment, type Environment } from './environment.js'
 import type { Feed, FeedEvent } from './feed.js'
-import { type GetToken, IDLE, Link, type LinkOptions, type LinkState } from './link.js'
+import { type GetToken, IDLE, Link, type LinkOptions, type LinkState, type Told } from './link.js'
 
 export interface Snapshot<Data, Event> extends LinkState {
   readonly data: Data
@@ -15,8 +15,35 @@ export interface ConnectOptions<Data, Event extends FeedEvent> extends Partial<O
   readonly feed: Feed<Data, Event>
   /** Whether to wait for {@link Connection.resume}. */
   readonly paused?: boolean
+  /** How tabs share one link: `acrossTabs` of `@rowcast/client/tabs`. Without it each has its own. */
+  readonly share?: Share | undefined
   readonly environment?: Environment
 }
+
+/** What keeps a page's data up to date: a link of its own, or a part in one. */
+export interface Source {
+  start(): void
+  stop(): void
+  reconnect(): void
+}
+
+/** What a shared link is made of. */
+export interface Sharing<Data, Event extends FeedEvent> {
+  readonly feed: Feed<Data, Event>
+  readonly options: LinkOptions
+  readonly world: Environment
+  readonly shown: Shown<Data, Event>
+  make(told: Told<Event>, cursor: string | null, state: LinkState): Link<Data, Event>
+}
+
+/** Where what is heard goes. */
+export interface Shown<Data, Event> extends Told<Event> {
+  readonly snapshot: LinkState & { readonly data: Data }
+  replace(data: Data): void
+}
+
+/** null where tabs can't know of each other, and outside of browsers. */
+export type Share = <Data, Event extends FeedEvent>(sharing: Sharing<Data, Event>) => Source | null
 
 export interface Connection<Data, Event> {
   /** What is known now; the same object until something changes. */
@@ -52,20 +79,23 @@ const IDS_KEPT = 4096
 
 /** Connects at once, unless it is to be `paused`. */
 export function connect<Data, Event extends FeedEvent>(options: ConnectOptions<Data, Event>): Connection<Data, Event> {
-  const store = new Store(options.feed)
-  const link = new Link(options.feed, linkOptions(options), options.environment ?? environment, store)
-  if (!options.paused) link.start()
+  const { feed, paused, share, environment: world = environment } = options
+  const shown = new Store(feed)
+  const told = linkOptions(options)
+  const make = (to: Told<Event>, cursor: string | null, state: LinkState) => new Link(feed, told, world, to, cursor, state)
+  const source = share?.({ feed, options: told, world, shown, make }) ?? make(shown, null, IDLE)
+  if (!paused) source.start()
   let isClosed = false
   return {
-    getSnapshot: () => store.snapshot,
-    subscribe: (listener) => store.subscribe(listener),
-    onEvents: (listener) => store.onEvents(listener),
-    reconnect: () => isClosed || link.reconnect(),
-    pause: () => isClosed || link.stop(),
-    resume: () => isClosed || link.start(),
+    getSnapshot: () => shown.snapshot,
+    subscribe: (listener) => shown.subscribe(listener),
+    onEvents: (listener) => shown.onEvents(listener),
+    reconnect: () => isClosed || source.reconnect(),
+    pause: () => isClosed || source.stop(),
+    resume: () => isClosed || source.start(),
     close() {
       isClosed = true
-      link.stop()
+      source.stop()
     },
   }
 }
@@ -75,7 +105,7 @@ function linkOptions<Data, Event extends FeedEvent>(options: ConnectOptions<Data
   return { ...DEFAULTS, ...(told as unknown as LinkOptions), url: options.url.replace(/\/+$/, '') }
 }
 
-class Store<Data, Event extends FeedEvent> {
+class Store<Data, Event extends FeedEvent> implements Shown<Data, Event> {
   snapshot: Snapshot<Data, Event>
   readonly #feed: Feed<Data, Event>
   readonly #listeners = new Set<() => void>()
@@ -93,6 +123,11 @@ class Store<Data, Event extends FeedEvent> {
     if (!latestEvent) return
     this.snapshot = { ...this.snapshot, data: this.#feed.reduce(this.snapshot.data, events), latestEvent }
     for (const hearer of this.#hearers) guarded(() => hearer(events, this.snapshot))
+    this.#changed()
+  }
+
+  replace(data: Data): void {
+    this.snapshot = { ...this.snapshot, data }
     this.#changed()
   }
 

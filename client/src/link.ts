@@ -62,7 +62,7 @@ const UNSIGNED: Problem = { code: 'missing_token', message: 'There is no access 
 
 export class Link<Data, Event extends FeedEvent> {
   #cursor: string | null
-  #state = IDLE
+  #state: LinkState
   #run = 0
   #abort = new AbortController()
   #unwatch: (() => void) | null = null
@@ -79,7 +79,7 @@ export class Link<Data, Event extends FeedEvent> {
   #fresh = false // whether another is needed
   #refusals = 0
   #live: boolean | null = null // what the stream says of itself; null without one
-  #quiet = false // the stream is being exchanged for one with another token: nobody need know
+  #quiet: boolean // the stream is being exchanged for one with another token, or of another tab: nobody need know
   #openedAt = 0
   #heardAt = 0
   #offline = false
@@ -95,8 +95,11 @@ export class Link<Data, Event extends FeedEvent> {
     readonly world: Environment,
     readonly told: Told<Event>,
     cursor: string | null = null,
+    state: LinkState = IDLE,
   ) {
     this.#cursor = cursor
+    this.#state = state
+    this.#quiet = state.status === 'live' || state.status === 'delayed' || state.status === 'polling'
   }
 
   get cursor(): string | null {
@@ -105,7 +108,7 @@ export class Link<Data, Event extends FeedEvent> {
 
   /** Begins, or begins again after an ending. */
   start(): void {
-    this.#unwatch ??= this.world.watch((what) => this.#noted(what))
+    this.#unwatch ??= this.world.watch((what) => this.noted(what))
     this.#failures = this.#level = this.#refusals = 0
     this.#offline = !this.world.isOnline()
     this.#problem = null
@@ -116,7 +119,7 @@ export class Link<Data, Event extends FeedEvent> {
   /** Lets go of everything; {@link start} begins where it was. */
   stop(): void {
     this.#release()
-    this.#tell({ ...IDLE })
+    this.#tell(IDLE)
   }
 
   /** Tries at once, unless the server has asked for a longer wait. */
@@ -144,7 +147,7 @@ export class Link<Data, Event extends FeedEvent> {
     this.#live = null
   }
 
-  #noted(what: 'online' | 'offline' | 'visible'): void {
+  noted(what: 'online' | 'offline' | 'visible'): void {
     if (what === 'offline') {
       this.#offline = true
       this.#polling = false

@@ -1,10 +1,15 @@
 // The connections of a page: one for each feed, however many components look at it, for as long as one does.
 
 import { connect, type Connection, type ConnectOptions, type Snapshot } from '../connection.js'
+import { acrossTabs } from '../tabs.js'
 import type { Feed, FeedEvent } from '../feed.js'
 
 /** What all feeds of a page have in common. */
-export type ClientOptions = Omit<ConnectOptions<unknown, FeedEvent>, 'feed' | 'paused'>
+export interface ClientOptions extends Omit<ConnectOptions<unknown, FeedEvent>, 'feed' | 'paused' | 'share'> {
+  /** false: a connection of this tab's own, where all tabs of a browser would share one. */
+  readonly share?: boolean
+}
+
 export type FeedOptions = Pick<ClientOptions, 'pollAfter' | 'pollInterval'>
 
 interface Entry {
@@ -47,7 +52,8 @@ export class Client {
   }
 
   #made(feed: Feed<unknown, FeedEvent>, options: FeedOptions): Entry {
-    const entry = { connection: connect({ ...this.options, ...options, feed, paused: true }), holders: 0, active: 0 }
+    const share = this.options.share === false ? undefined : acrossTabs
+    const entry = { connection: connect({ ...this.options, ...options, share, feed, paused: true }), holders: 0, active: 0 }
     this.#entries.set(feed.name, entry)
     return entry
   }
