@@ -315,7 +315,6 @@ def test_ingest_with_a_key_that_the_project_does_not_know_is_refused(
 
 
 def test_ingest_says_that_the_database_is_away_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    """The first asks for an end that is still written, if the database comes back in time; the second wants no more."""
     (tmp_path / "a.md").write_text("# A\n\nText about tables.\n")
     with subprocess.Popen(
         [ROWCAST, "ingest", tmp_path / "a.md", "--project", PROJECT],
@@ -326,10 +325,42 @@ def test_ingest_says_that_the_database_is_away_and_ends_with_ctrl_c(tmp_path: Pa
         assert process.stderr.readline().startswith("Can't write to the database (ConnectError")
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline() == "Stopping in order; Ctrl-C again stops at once.\n"
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130
-    assert errors.split() == ["Interrupted."]
+        assert process.stderr.read().split() == ["Interrupted."]
+        assert process.wait(SECONDS) == 130
+
+
+STUBBORN = """
+import asyncio, time
+from service.cli import ended_in_order
+
+async def work():
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)  # as a thread that reads a file
+    print("working", flush=True)
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+asyncio.run(ended_in_order(work()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")]
+)
+def test_the_second_signal_waits_for_nothing(number: signal.Signals, status: int, word: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(number)
+        assert process.stderr.readline() == "Stopping in order; Ctrl-C again stops at once.\n"
+        process.send_signal(number)
+        assert process.stderr.read() == f"{word}\n"
+        assert process.wait(SECONDS) == status
 
 
 def test_ingest_of_nothing_readable_fails(run: Run, environment: Environment, project: Project, tmp_path: Path) -> None:
