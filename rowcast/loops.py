@@ -32,10 +32,12 @@ class _Link:
 
     def to(self, n: float) -> None:
         """``n`` are done in all; fewer than before is no news."""
-        more = int(n) - self.n
-        if self._run is not None and more > 0:
-            self._tell(lambda run: run.step(more))
+        if self._run is not None and (more := int(n) - self.n) > 0:
             self.n += more
+            try:  # suppress() would cost as much as all the rest
+                self._run.step(more)
+            except RowcastError:
+                self._run = None
 
     def retotal(self, total: object) -> None:
         self._tell(lambda run: run.retotal(_whole(total)))

@@ -37,9 +37,11 @@ class AsyncWaiting(Reporter):
 
     async def _go_on(self) -> None:
         """Waits while the job is paused; raises as ``check``."""
-        while (resumed := self._state.resumed) is not None:
+        state = self._state
+        while (resumed := state.resumed) is not None:
             await asyncio.wrap_future(resumed)
-        self.check()
+        if state.told_otherwise():
+            self.check()
 
 
 class BasePool(Generic[J]):

@@ -80,9 +80,11 @@ class Reporter:
 
     def wait(self) -> None:
         """Blocks the thread while the job is paused; raises as `check`. For code in a thread of its own."""
-        while (resumed := self._state.resumed) is not None:
+        state = self._state
+        while (resumed := state.resumed) is not None:
             resumed.result()
-        self.check()
+        if state.told_otherwise():
+            self.check()
 
     # How far it is
 
@@ -119,8 +121,9 @@ class Reporter:
         if n < 0:
             raise ValueError(f"n must be 0 or more, not {n}")
         state, writer = self._state, self._writer
-        with writer.lock:
-            self._check_running()
+        with writer.mutex:
+            if state.end is not None or state.closed_by is not None or not self._entered:
+                self._check_running()
             pipeline = state.pipeline
             pipeline.current.processed += n
             if message is not None:
@@ -258,12 +261,19 @@ class Run:
         self._token = PLACE.set(self.place)
 
     def step(self, n: int = 1) -> None:
-        """``n`` items more are done."""
-        with self._job._reporting():  # noqa: SLF001
-            if isinstance(self.place.where, Track):
-                self._job._state.pipeline.step(self.place.where, n)  # noqa: SLF001
-            else:
-                self.place.where.processed += n
+        """``n`` items more are done. Every item of every loop comes by here, so it is written out."""
+        job, top = self._job, self._top
+        state, writer = job._state, job._writer  # noqa: SLF001
+        with writer.mutex:
+            if state.end is not None or state.closed_by is not None:
+                job._check_running()  # noqa: SLF001
+            if top is not None:
+                top.processed += n
+            elif isinstance(self.place.where, Track):
+                state.pipeline.step(self.place.where, n)
+            if not state.changed:
+                state.changed = True
+                writer.wake()
 
     def retotal(self, total: int | None) -> None:
         with self._job._reporting():  # noqa: SLF001

@@ -211,6 +211,10 @@ class JobState:
             self.end.done.set_exception(self.closed_by)
         return self.end.done
 
+    def told_otherwise(self) -> bool:
+        """Whether there is a reason not to go on."""
+        return self.cancel_requested or self.lost or self.ended_as is not None or self.end is not None or self.closed
+
     def take_refusal(self) -> RequestError | None:
         refusal, self.refusal = self.refusal, None
         return refusal
