@@ -283,7 +283,7 @@ export const sharing = (tabs: () => Tabs | null): Share => (with_) => {
 
 /** One link for all tabs of a browser, by Web Locks and BroadcastChannel; where there are none, one for each tab. */
 export const acrossTabs: Share = sharing(() => {
-  const isPage = typeof document !== 'undefined' && typeof BroadcastChannel === 'function' && 'locks' in navigator
+  const isPage = typeof document !== 'undefined' && typeof BroadcastChannel === 'function' && navigator.locks?.request
   return isPage ? browser : null
 })
 
