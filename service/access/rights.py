@@ -14,9 +14,9 @@ pages come back when there is an answer.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from enum import Enum, auto
+from types import TracebackType
 from typing import Final
 
 from service.access.gate import Admission
@@ -98,20 +98,12 @@ class Rights:
         self._turns = asyncio.Semaphore(ASKED_AT_ONCE)
         self._paused_until = float("-inf")
 
-    @contextmanager
-    def hold(self, admission: Admission, lapsed: Lapsed) -> Iterator[None]:
+    def hold(self, admission: Admission, lapsed: Lapsed) -> "Hold":
         """Watches a user's right for as long as the context is open.
 
         ``lapsed`` is called once at most, and may not raise.
         """
-        right = self._right(admission)
-        right.held_by.append(lapsed)
-        try:
-            yield
-        finally:
-            right.held_by.remove(lapsed)
-            if not right.held_by:
-                self._drop(right)
+        return Hold(self, self._right(admission), lapsed)
 
     def members_changed(self, project_id: str, user_ids: Collection[str] | None) -> None:
         """Something has happened to these members of a project; None: nobody knows to which."""
@@ -172,6 +164,12 @@ class Rights:
         if admission.asked_at <= project.changed_at and right.confirmed_at <= project.changed_at:
             right.due_at = min(right.due_at, now + self._random() * SOON_SECONDS)
         return right
+
+    def let_go(self, right: "_Right", lapsed: Lapsed) -> None:
+        """Ends one :meth:`hold`."""
+        right.held_by.remove(lapsed)
+        if not right.held_by:
+            self._drop(right)
 
     def _drop(self, right: _Right) -> None:
         key, project_id = _key(right.admission), right.admission.project_id
@@ -272,6 +270,26 @@ class Rights:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("asking for a right failed", exc_info=error)
+
+
+class Hold:
+    """A context in which a right is watched. No generator: each open stream has one."""
+
+    __slots__ = ("_lapsed", "_right", "_rights")
+
+    def __init__(self, rights: Rights, right: _Right, lapsed: Lapsed) -> None:
+        self._rights = rights
+        self._right = right
+        self._lapsed = lapsed
+        right.held_by.append(lapsed)
+
+    def __enter__(self) -> None:
+        """Nothing to do: it is watched."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._rights.let_go(self._right, self._lapsed)
 
 
 def _key(admission: Admission) -> tuple[str, str | None]:

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Protocol
 
 from service.changes.change import Change, FeedKey
@@ -225,20 +226,23 @@ class Hub:
         self._linger(topic)
         self._note_empty()
 
-    @contextmanager
-    def keeping(self, key: FeedKey) -> Iterator[None]:
+    def keeping(self, key: FeedKey) -> "Keeping":
         """Follows a key that was followed before, viewers or not, for as long as the context is open."""
+        return Keeping(self, key)
+
+    def keep(self, key: FeedKey) -> None:
+        """See :meth:`keeping`."""
         self._kept[key] += 1
         if key not in self._topics:
             share(self.topic(key))
-        try:
-            yield
-        finally:
-            self._kept[key] -= 1
-            if not self._kept[key]:
-                del self._kept[key]
-                if (topic := self._topics.get(key)) is not None:
-                    self._linger(topic)
+
+    def let_go(self, key: FeedKey) -> None:
+        """Ends one :meth:`keep`."""
+        self._kept[key] -= 1
+        if not self._kept[key]:
+            del self._kept[key]
+            if (topic := self._topics.get(key)) is not None:
+                self._linger(topic)
 
     def _linger(self, topic: Topic) -> None:
         """(Re)starts the time after which a topic without viewers is given up."""
@@ -333,3 +337,21 @@ class Hub:
             if topic.linger is not None:
                 topic.linger.cancel()
         self._topics.clear()
+
+
+class Keeping:
+    """A context in which the hub keeps a key. No generator: each open stream has one."""
+
+    __slots__ = ("_hub", "_key")
+
+    def __init__(self, hub: Hub, key: FeedKey) -> None:
+        self._hub = hub
+        self._key = key
+
+    def __enter__(self) -> None:
+        self._hub.keep(self._key)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hub.let_go(self._key)

@@ -7,7 +7,7 @@ middleware lets Quart finish that answer, all but its end, and then writes the s
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractContextManager, ExitStack, aclosing
+from contextlib import AbstractContextManager, aclosing
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -58,20 +58,21 @@ class StreamMiddleware:
             await self._app(scope, receive, send)
             return
         follows = False
-        with ExitStack() as held:
-            try:
-                follows = await self._answer(scope, receive, send)
-            finally:  # a client may leave, and cancel the rest, at any point of its answer
-                stream = _stream_of(scope)
-                if stream is not None:
-                    held.enter_context(stream.held)
-            if stream is not None and follows:
+        try:
+            follows = await self._answer(scope, receive, send)
+        finally:  # a client may leave, and cancel the rest, at any point of its answer
+            stream = _stream_of(scope)
+            if stream is not None and not follows:
+                with stream.held:
+                    pass
+        if stream is not None and follows:
+            with stream.held:
                 await _send_all(stream.chunks, receive, send)
 
     async def _answer(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> bool:
         """Has Quart answer; returns whether a stream is to follow: there is one, and the client has not gone."""
         gone = False
-        begun = False
+        begun: Any = None
         streams = False
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -92,7 +93,7 @@ class StreamMiddleware:
         async def send_but_the_end(event: ASGISendEvent) -> None:
             nonlocal begun, streams
             if event["type"] == "http.response.start":
-                begun = True
+                begun = event
                 streams = STREAM in scope and event["status"] == 200 and scope["method"] != "HEAD"
             if not (streams and event["type"] == "http.response.body"):
                 await send(event)
@@ -102,12 +103,14 @@ class StreamMiddleware:
         try:
             await self._app(scope, receive_noting, send_but_the_end)
         except asyncio.CancelledError:
-            if not begun:
+            if begun is None:
                 await _tell_to_come_back(send)
             raise
-        if streams:  # the server keeps the scope until the stream ends: a token and cookies, for hours
+        if streams:
+            # Hypercorn keeps both until the stream ends, for hours: what was asked, with a token, and the answer.
             scope["headers"] = []
             scope["query_string"] = b""
+            begun["headers"] = []
         return streams and not gone
 
 

@@ -1,14 +1,14 @@
 """The way into every stream: who asks, whether they may listen, and a place among the streams that are open."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
 from typing import Protocol
 
 from quart import Response, request
 
 from service.access.gate import Admission, Credential
-from service.access.limits import Place
 from service.access.rights import Lapse
 from service.access.tokens import Principal
 from service.changes.change import FeedKey
@@ -135,26 +135,44 @@ def answer_all(services: Services, rights: Sequence[Right], stream: Opened) -> R
     for admission, _ in rights:
         subjects += places_in(admission)
     subjects.append(("address", asked.address(request, services.proxies)))
-    place = services.limits.take(list(dict.fromkeys(subjects)))
-    return asgi.event_stream(asgi.Stream(stream.chunks(), _held(services, rights, place)), headers)
+    held = Held()
+    held.enter_context(services.limits.take(list(dict.fromkeys(subjects))))
+    for admission, end in rights:
+        look_after(services, admission, end, held)
+    return asgi.event_stream(asgi.Stream(stream.chunks(), held), headers)
 
 
-@contextmanager
-def _held(services: Services, rights: Sequence[Right], place: Place) -> Iterator[None]:
-    """What a stream has while it is open: its place, and somebody who looks after its rights."""
-    with ExitStack() as held:
-        held.enter_context(place)
-        for admission, end in rights:
-            look_after(services, admission, end, held)
-        del rights  # streams are many and live long
-        yield
-
-
-def look_after(services: Services, admission: Admission, end: End, held: ExitStack) -> None:
+def look_after(services: Services, admission: Admission, end: End, held: "Held | ExitStack") -> None:
     """Has somebody look after a right until ``held`` is left; when it lapses, ``end`` is told how."""
     if not admission.principal.is_operator:
         held.enter_context(services.hub.keeping(_members_key(admission)))
         held.enter_context(services.rights.hold(admission, lambda lapse: end(ENDINGS[lapse])))
+
+
+class Held:
+    """What a stream has while it is open: its place, and somebody who looks after its rights.
+
+    An ExitStack for what ends without a failure. (The real one would take a kilobyte of every stream.)
+    """
+
+    __slots__ = ("_entered",)
+
+    def __init__(self) -> None:
+        self._entered: tuple[AbstractContextManager[None], ...] = ()
+
+    def enter_context(self, context: AbstractContextManager[None]) -> None:
+        context.__enter__()
+        self._entered = (context, *self._entered)
+
+    def __enter__(self) -> None:
+        """Nothing to do: all is entered."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for context in self._entered:
+            context.__exit__(None, None, None)
+        self._entered = ()
 
 
 def places_in(admission: Admission) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ class Client:
         self.task = asyncio.ensure_future(app(scope, self.heard.get, self._send))
 
     async def _send(self, message: Any) -> None:
-        self.sent.append(message)
+        self.sent.append(message.copy())
         if message["type"] == "http.response.body" and not message["more_body"]:
             self.leave()  # as servers say when all is sent
         if len(self.sent) > self.stuck_from:
