@@ -1,21 +1,34 @@
 """A job's life: which status may follow which, lost workers, and what people command."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from psycopg import errors
 
-from .conftest import Connection, new_bom, one
+from .conftest import Connection, new_bom, new_project, one
 from .test_queue import beat, claim, column, end, expire, queue
 
 DOCS = Path(__file__).parents[2] / "docs" / "database.md"
 STATUSES = ("queued", "running", "paused", "completed", "failed", "stopped", "stalled")
+
+
+@pytest.fixture
+def db(sandbox: Connection) -> Connection:
+    """Nothing here is about what happens at a commit, but where the test says so."""
+    return sandbox
+
+
+@pytest.fixture
+def committing(database: str) -> Iterator[Connection]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
 
 
 def command(db: Connection, name: str, job: UUID) -> Any:
@@ -46,24 +59,18 @@ def test_the_documented_table_is_the_databases(shared: Connection) -> None:
     assert sorted(documented) == transitions(shared)
 
 
-def test_every_status_may_become_what_the_table_says_and_nothing_else(sandbox: Connection) -> None:
-    project = one(
-        sandbox,
-        "with o as (insert into organizations (name) values ('O') returning id) "
-        "insert into projects (organization_id, name) select id, 'P' from o returning id",
-    )
-    assert isinstance(project, UUID)
-    allowed = {(was, to) for was, to, _ in transitions(sandbox)} | {(status, status) for status in STATUSES}
+def test_every_status_may_become_what_the_table_says_and_nothing_else(db: Connection, project: UUID) -> None:
+    allowed = {(was, to) for was, to, _ in transitions(db)} | {(status, status) for status in STATUSES}
     for was, to in product(STATUSES, STATUSES):
-        job = queue(sandbox, project, status=was)
+        job = queue(db, project, status=was)
         refused = pytest.raises(errors.CheckViolation, match=f"status: a {was} job can't become {to}")
-        with nullcontext() if (was, to) in allowed else refused, sandbox.transaction():
-            sandbox.execute("update jobs set status = %s where id = %s", [to, job])
+        with nullcontext() if (was, to) in allowed else refused, db.transaction():
+            db.execute("update jobs set status = %s where id = %s", [to, job])
 
 
-def test_what_is_refused_is_told_what_would_be_right(sandbox: Connection, db: Connection, project: UUID) -> None:
+def test_what_is_refused_is_told_what_would_be_right(db: Connection, project: UUID) -> None:
     queue(db, project, status="failed")
-    with pytest.raises(errors.CheckViolation) as caught:
+    with pytest.raises(errors.CheckViolation) as caught, db.transaction():
         db.execute("update jobs set status = 'completed'")
     assert caught.value.diag.message_hint == "It may become queued, running."
     db.execute("update jobs set status = 'running'")
@@ -142,10 +149,11 @@ def test_a_lost_workers_job_that_should_stop_is_stopped(db: Connection, project:
     assert column(db, "status", job) == "stopped"
 
 
-def test_only_one_session_stalls_at_a_time(db: Connection, connect: Callable[[], Connection], project: UUID) -> None:
+def test_only_one_session_stalls_at_a_time(committing: Connection, connect: Callable[[], Connection]) -> None:
+    project = new_project(committing)
     for _ in range(3):
-        own_job(db, project)
-    expire(db)
+        own_job(committing, project)
+    expire(committing)
     first, second = connect(), connect()
     assert one(first, "select stall_jobs(2)") == 2
     assert stall(second) == 0, "the other one has not committed yet"
@@ -168,7 +176,8 @@ def test_a_job_that_nobody_works_on_is_stopped_at_once(db: Connection, project: 
 
 
 @pytest.mark.parametrize("status", ["running", "paused"])
-def test_a_worker_is_asked_to_stop_and_does(db: Connection, project: UUID, status: str) -> None:
+def test_a_worker_is_asked_to_stop_and_does(committing: Connection, status: str) -> None:
+    db, project = committing, new_project(committing)
     job = queue(db, project)
     held = claim(db)
     db.execute("update jobs set status = %s", [status])
