@@ -19,10 +19,12 @@ from service.errors import (
     DatabaseUnavailable,
     LimitReached,
     NoSuchRow,
+    no_change_log,
     upstream_unavailable,
 )
 from service.events.answers import Problem
 from service.logs import fields
+from service.mode import Mode
 from service.schema import serving
 from service.settings import Settings
 from service.streams import asked, boms, commands, enrichment, snapshot, sse, tickets
@@ -43,6 +45,9 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 """On every answer that does not say otherwise: whatever it holds, no browser runs, frames, or keeps it."""
+
+LOG_ONLY = frozenset({"boms", "commands", "enrichment", "tickets"})
+"""Blueprints of what needs rowcast's own tables and functions, which direct mode does not have."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +83,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.register_blueprint(enrichment.blueprint(lambda: running[0].services))
     app.register_blueprint(boms.blueprint(lambda: running[0].services))
     app.register_blueprint(commands.blueprint(lambda: running[0].services))
-    app.register_blueprint(health.blueprint(lambda: (running[0].log, running[0].listener, running[0].services.hub)))
+    app.register_blueprint(health.blueprint(lambda: running[0]))
     app.register_blueprint(serving.blueprint())
     if settings.debug:
         app.register_blueprint(debug.blueprint())
@@ -109,6 +114,11 @@ def create_app(settings: Settings | None = None) -> Quart:
         for name, value in SAFE_HEADERS.items():
             response.headers.setdefault(name, value)
         return response
+
+    @app.before_request
+    async def need_log() -> None:
+        if request.blueprint in LOG_ONLY and running[0].mode is Mode.DIRECT:
+            raise no_change_log()
 
     _answer_errors(app, running)
     return cors(

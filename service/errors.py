@@ -4,6 +4,7 @@ RowcastServiceError
 ├── SettingsError         the environment is missing something or has it wrong
 ├── DatabaseUnavailable   the database could not be asked; trying again may help
 ├── DatabaseRefused       the database refused the question; trying again does not help
+│   └── Refused           with the status and the code of its refusal
 ├── NoSuchRow             the database has no such row
 └── ApiError              a request is answered with a status and {"error": code, "message": text}
     └── LimitReached      one of the configured limits is reached
@@ -24,6 +25,15 @@ class DatabaseUnavailable(RowcastServiceError):
 
 class DatabaseRefused(RowcastServiceError):
     """A 4xx answer: a missing function, a wrong key, a bad argument. The message is the database's own."""
+
+
+class Refused(DatabaseRefused):
+    """A 4xx answer. ``code`` is PostgREST's or an SQLSTATE; "" when the gateway alone has answered."""
+
+    def __init__(self, message: str, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class NoSuchRow(RowcastServiceError):
@@ -56,6 +66,13 @@ def bad_request(message: str) -> ApiError:
 def not_found(what: str) -> ApiError:
     """What does not exist and what the caller may not see look the same."""
     return ApiError(404, "not_found", f"No such {what}, or you are no member of its project.")
+
+
+def no_change_log() -> ApiError:
+    """For what direct mode does not have."""
+    return ApiError(
+        404, "not_found", "This needs rowcast's tables, which the database does not have; see `rowcast init`."
+    )
 
 
 def upstream_unavailable() -> ApiError:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_exempt
 
-from service.changes.listener import LogListener
+from service.changes.direct import DirectListener
 from service.changes.log import ChangeLog
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.answers import EnrichmentHealth, Liveness, Readiness
-from service.feeds.hub import Hub
+from service.pipeline import Pipeline
 from service.streams.answering import answer
 
 ASK_SECONDS = 3.0
@@ -18,12 +18,12 @@ TRUST_SECONDS = 1.0
 """How long an answer of the database's holds: checks are not limited, and must not burden it."""
 
 
-def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Blueprint:
-    """``parts`` gives the running change log, listener and hub."""
+def blueprint(pipeline: Callable[[], Pipeline]) -> Blueprint:
+    """``pipeline`` gives the running one."""
     routes = Blueprint("health", __name__)
     asked: list[tuple[float, asyncio.Task[str | None]]] = []
 
-    async def trouble_with(log: ChangeLog) -> str | None:
+    async def trouble_with(log: ChangeLog | DirectListener) -> str | None:
         loop = asyncio.get_running_loop()
         if not asked or (asked[0][1].done() and loop.time() - asked[0][0] > TRUST_SECONDS):
             asked[:] = [(loop.time(), loop.create_task(_trouble_with(log)))]
@@ -38,8 +38,9 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
     @rate_exempt
     async def readyz() -> Response:
         """Degraded (Realtime is down, changes come slower) is ready; without database or listener it is not."""
-        log, listener, hub = parts()
-        reason = trouble = await trouble_with(log)
+        running = pipeline()
+        listener, hub = running.listener, running.services.hub
+        reason = trouble = await trouble_with(running.log)
         if hub.draining:
             reason = "the service is shutting down"
         elif not listener.is_running:
@@ -47,6 +48,7 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
         status = "unready" if reason is not None else "ready" if listener.is_live else "degraded"
         told = Readiness(
             status=status,
+            mode=running.mode,
             database=trouble is None,
             listener=listener.is_running,
             realtime=listener.is_live,
@@ -58,8 +60,9 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
     @rate_exempt
     async def enrichment() -> Response:
         """As readyz, in the words of the enrichment pages."""
-        log, listener, hub = parts()
-        has_database = await trouble_with(log) is None
+        running = pipeline()
+        listener, hub = running.listener, running.services.hub
+        has_database = await trouble_with(running.log) is None
         is_well = has_database and listener.is_running and not hub.draining
         status = "unhealthy" if not is_well else "healthy" if listener.is_live else "degraded"
         told = EnrichmentHealth(
@@ -73,7 +76,7 @@ def blueprint(parts: Callable[[], tuple[ChangeLog, LogListener, Hub]]) -> Bluepr
     return routes
 
 
-async def _trouble_with(log: ChangeLog) -> str | None:
+async def _trouble_with(log: ChangeLog | DirectListener) -> str | None:
     """Why the database can't be asked; None when it can."""
     try:
         await asyncio.wait_for(log.heads("project", []), ASK_SECONDS)

@@ -559,6 +559,8 @@ export interface ProposalUpdate {
 /** Whether this process can serve; `degraded`, with Realtime down and changes coming slower, is ready. */
 export interface Readiness {
   status: "ready" | "degraded" | "unready";
+  /** `log`: streams are exact; `direct`: the database has no change log, they are not. null until the database has said. */
+  mode: "log" | "direct" | null;
   /** Whether the database answers. */
   database: boolean;
   /** Whether changes are heard. */

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from service.access.rest import Refused, Rest
+from service.access.rest import Rest
 from service.access.tokens import Principal
-from service.errors import ApiError, DatabaseUnavailable, LimitReached, not_found
+from service.errors import ApiError, DatabaseUnavailable, LimitReached, Refused, not_found
 
 TRUST_SECONDS = 5.0
 TRUSTED_LIMIT = 10_000
@@ -29,7 +29,7 @@ class Membership:
     """The database's yes. ``asked_at`` is in monotonic seconds: what changed later it does not know."""
 
     project_id: str
-    organization_id: str
+    organization_id: str | None
     asked_at: float
 
 

@@ -5,18 +5,9 @@ from typing import Any
 
 import httpx
 
-from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.errors import DatabaseUnavailable, Refused
 
 ASK_SECONDS = 10.0
-
-
-class Refused(DatabaseRefused):
-    """A 4xx answer. ``code`` is PostgREST's or an SQLSTATE; "" when the gateway alone has answered."""
-
-    def __init__(self, message: str, status: int, code: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
 
 
 class Rest:

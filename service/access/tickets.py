@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from service.access.rest import Refused, Rest
+from service.access.rest import Rest
 from service.access.tokens import MAX_LENGTH, Principal
-from service.errors import ApiError, DatabaseUnavailable
+from service.errors import ApiError, DatabaseUnavailable, Refused
 
 LIFETIME_SECONDS = 60
 NONCE_BYTES = 12

@@ -5,7 +5,8 @@ a row instead of each step towards it, and still learns everything that the step
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
 from service.tables import STANDARD, Tables
@@ -14,11 +15,30 @@ Op = Literal["I", "U", "D"]
 NOTHING: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Reader:
+    """A signed-in user, as whom rows are read. Its text names it and opens nothing."""
+
+    token: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return sha256(self.token.encode()).hexdigest()[:8]
+
+
 class FeedKey(NamedTuple):
-    """A feed and one of its keys (a UUID string): what a channel, a topic and a cursor belong to."""
+    """A feed and one of its keys (a UUID string): what a channel, a topic and a cursor belong to.
+
+    With a ``reader`` it is the key as that user sees it; None: as the service does, for all who may listen.
+    """
 
     feed: str
     key: str
+    reader: Reader | None = None
+
+    def named(self) -> dict[str, object]:
+        """What a log line says of it."""
+        about: dict[str, object] = {"feed": self.feed, "key": self.key}
+        return about if self.reader is None else {**about, "reader": str(self.reader)}
 
 
 @dataclass(frozen=True, slots=True)

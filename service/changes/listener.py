@@ -204,7 +204,7 @@ class LogListener:
         try:
             change = from_record(record, self._tables)
         except MalformedChange as error:
-            logger.warning("a change from Realtime can't be read", extra=fields(**follow.key._asdict(), error=error))
+            logger.warning("a change from Realtime can't be read", extra=fields(**follow.key.named(), error=error))
             self._catch_up(follow)
             return
         self._emit(follow, follow.sequencer.admit(change))
@@ -223,7 +223,7 @@ class LogListener:
     def _hole_stayed(self, follow: _Follow) -> None:
         follow.hole = None
         last = follow.sequencer.last if follow.sequencer else None
-        logger.info("a change is missing, catching up", extra=fields(**follow.key._asdict(), revision=last))
+        logger.info("a change is missing, catching up", extra=fields(**follow.key.named(), revision=last))
         self._catch_up(follow)
 
     def _forget_hole(self, follow: _Follow) -> None:
@@ -264,14 +264,14 @@ class LogListener:
                 await asyncio.sleep(next(waits))
                 continue
             except Exception:  # a bug, but the key must not be left behind
-                logger.exception("the change log can't be read", extra=fields(**follow.key._asdict()))
+                logger.exception("the change log can't be read", extra=fields(**follow.key.named()))
                 await asyncio.sleep(next(waits))
                 continue
             self._note_database(True)
             if page.reset:
                 logger.warning(
                     "the change log does not reach back, viewers are told a reset",
-                    extra=fields(**follow.key._asdict(), revision=sequencer.last, head=page.head),
+                    extra=fields(**follow.key.named(), revision=sequencer.last, head=page.head),
                 )
                 sequencer.restart(page.head)
                 self._forget_hole(follow)

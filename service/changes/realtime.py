@@ -10,9 +10,9 @@ and may have lost changes in between.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from realtime import (
     AsyncRealtimeChannel,
@@ -29,6 +29,17 @@ CLOSE_SECONDS = 5.0
 CHANNELS_PER_SOCKET = 100
 
 logger = logging.getLogger(__name__)
+
+
+class Binding(NamedTuple):
+    """The rows of a table that a key's channel tells of: ``events`` of those whose ``column`` is the key."""
+
+    table: str
+    column: str
+    events: RealtimePostgresChangesListenEvent
+
+
+LOG = (Binding("feed_changes", "key", RealtimePostgresChangesListenEvent.Insert),)
 
 
 class Generation(Protocol):
@@ -50,9 +61,13 @@ class Hearing(Protocol):
 
 
 class RealtimeGeneration:
-    """A generation on the PyPI client ``realtime``. ``hearing`` is told of readiness and records, by key."""
+    """A generation on the PyPI client ``realtime``. ``hearing`` is told of readiness and records, by key.
 
-    def __init__(self, supabase_url: str, api_key: str, hearing: Hearing) -> None:
+    A channel tells of all ``bindings`` or, where one of them is wrong, of none.
+    """
+
+    def __init__(self, supabase_url: str, api_key: str, hearing: Hearing, bindings: Sequence[Binding] = LOG) -> None:
+        self._bindings = bindings
         self._client = AsyncRealtimeClient(
             f"{supabase_url}/realtime/v1", api_key, auto_reconnect=False, timeout=CONNECT_SECONDS
         )
@@ -80,13 +95,14 @@ class RealtimeGeneration:
         # A name of its own each time: client and server know channels by it alone, so what is still said about one just
         # left, its farewell above all, would be taken for its successor's.
         channel = self._client.channel(f"rowcast:{key.feed}:{key.key}:{next(self._numbers)}")
-        channel.on_postgres_changes(
-            RealtimePostgresChangesListenEvent.Insert,
-            self._guarded(lambda payload: self._heard(key, channel, payload["data"])),
-            table="feed_changes",
-            schema="public",
-            filter=f"key=eq.{key.key}",
-        )
+        for binding in self._bindings:
+            channel.on_postgres_changes(
+                binding.events,
+                self._guarded(lambda payload: self._heard(key, channel, payload["data"])),
+                table=binding.table,
+                schema="public",
+                filter=f"{binding.column}=eq.{key.key}",
+            )
         channel.on_system(self._guarded(lambda payload: self._system(key, channel, payload)))
         self._channels[key] = channel
         loop = asyncio.get_running_loop()

@@ -134,6 +134,10 @@ class Readiness(WireModel):
     """Whether this process can serve; `degraded`, with Realtime down and changes coming slower, is ready."""
 
     status: Annotated[str, one_of("ready", "degraded", "unready")]
+    mode: Annotated[str, one_of("log", "direct")] | None = Field(
+        description="`log`: streams are exact; `direct`: the database has no change log, they are not. "
+        "null until the database has said."
+    )
     database: bool = Field(description="Whether the database answers.")
     listener: bool = Field(description="Whether changes are heard.")
     realtime: bool = Field(description="Whether they come at once.")

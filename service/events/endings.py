@@ -8,10 +8,14 @@ from service.events.model import StreamEnd
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The named ones end streams of any feed; a feed may have reasons of its own."""
+    """The named ones end streams of any feed; a feed may have reasons of its own.
+
+    ``cursor`` is where a page whose stream had none is to go on, and the id of the message.
+    """
 
     reason: str
     reconnect: bool
+    cursor: int | None = None
 
     COMPLETED: ClassVar["Ending"]
     TOKEN_EXPIRED: ClassVar["Ending"]

@@ -55,6 +55,9 @@ class Feed(ABC):
     """Tables whose changes never merge: each row is an event of its own."""
     named: bool = False
     """Whether its events carry their type as a name even if the page does not ask for that."""
+    exact: bool = True
+    """Whether every change is known one by one, with its number. If not, messages have no id: each stream begins with a
+    snapshot, and one that comes back with a cursor is reset."""
     opens_with_state: bool = False
     """Whether :meth:`connected` tells the state, and so is given the snapshot's rows."""
 

@@ -207,7 +207,10 @@ class ProjectMessage(
 
 
 class ProjectFeed(Feed):
-    """The feed ``project``."""
+    """The feed ``project``. ``exact`` is false where there is no change log to read it from."""
+
+    def __init__(self, *, exact: bool = True) -> None:
+        self.exact = exact
 
     name = "project"
     snapshot_query = SnapshotQuery("project_snapshot", "project_id")
@@ -218,7 +221,7 @@ class ProjectFeed(Feed):
     })  # fmt: skip
 
     def connected(self, key: str, revision: int, *, resumed: bool, live: bool, rows: Rows) -> ProjectConnected:  # noqa: ARG002
-        return ProjectConnected(project_id=key, revision=revision, resumed=resumed, live=live, exact=True)
+        return ProjectConnected(project_id=key, revision=revision, resumed=resumed, live=live, exact=self.exact)
 
     def translate(self, change: Change) -> Sequence[Message]:
         if change.replaced:

@@ -55,6 +55,11 @@ class Delivery:
         return self.change.table not in self._feed.append_only
 
     @property
+    def exact(self) -> bool:
+        """Whether its revision is a cursor that pages may come back with."""
+        return self._feed.exact
+
+    @property
     def committed_at(self) -> float:
         """When the change was committed, in s since the epoch."""
         return datetime.fromisoformat(self.change.committed_at).timestamp()

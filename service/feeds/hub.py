@@ -52,6 +52,14 @@ class Listener(Protocol):
     def is_live(self) -> bool: ...
 
 
+Farewell = Callable[[FeedKey], Ending]
+"""How a key's streams end when all are to."""
+
+
+def _shutdown(_: FeedKey) -> Ending:
+    return Ending.SHUTDOWN
+
+
 class Topic:
     """One followed key. ``feed`` says what its changes mean."""
 
@@ -97,7 +105,7 @@ class Topic:
         try:
             delivery.messages  # noqa: B018 - translated and encoded here, once for everybody
         except Exception:
-            about = fields(**self.key._asdict(), revision=change.revision)
+            about = fields(**self.key.named(), revision=change.revision)
             logger.exception("a change can't be translated, nothing is told", extra=about)
             return Delivery.silent(change, self.feed)
         return delivery
@@ -162,6 +170,7 @@ class Hub:
         self._listener: Listener | None = None
         self._guests: set[Callable[[], None]] = set()
         self.draining = False
+        self._farewell: Farewell = _shutdown
         self._empty = asyncio.Event()  # once draining: the last viewer and guest have gone
         for feed in feeds:
             metrics.streams_open.labels(feed)  # from the start: what was never there can't fall to nothing
@@ -212,7 +221,7 @@ class Hub:
         self.metrics.streams_open.labels(topic.feed.name).inc()
         viewer = topic.attach(cursor, budget)
         if self.draining:
-            viewer.end(Ending.SHUTDOWN)  # it came in while the others were told
+            viewer.end(self._farewell(topic.key))  # it came in while the others were told
         return viewer
 
     def detach(self, topic: Topic, viewer: Viewer) -> None:
@@ -313,12 +322,17 @@ class Hub:
             self._guests.remove(leave)
             self._note_empty()
 
-    async def drain(self, seconds: float) -> None:
-        """Ends every stream with ``shutdown`` and waits until they have gone, at most ``seconds``."""
+    def keys(self) -> list[FeedKey]:
+        """Those that are followed."""
+        return list(self._topics)
+
+    async def drain(self, seconds: float, farewell: Farewell | None = None) -> None:
+        """Ends every stream, with ``shutdown`` unless told otherwise, and waits for them to go, at most ``seconds``."""
         self.draining = True
+        self._farewell = farewell or self._farewell
         for topic in self._topics.values():
             for viewer in topic.viewers:
-                viewer.end(Ending.SHUTDOWN)
+                viewer.end(self._farewell(topic.key))
         for leave in self._guests:
             leave()
         self._note_empty()

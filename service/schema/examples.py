@@ -224,7 +224,7 @@ def answers() -> Mapping[str, Any]:
         JobCommandAnswer(job_id=JOB, status="running", attempt=1, cancel_requested=True),
         DecisionAnswer(proposal_id=PROPOSAL, status="accepted"),
         Liveness(status="ok"),
-        Readiness(status="degraded", database=True, listener=True, realtime=False, reason=None),
+        Readiness(status="degraded", mode="log", database=True, listener=True, realtime=False, reason=None),
         EnrichmentHealth(status="healthy", realtime=True, database=True, active_streams=2),
     )
     return {

@@ -26,7 +26,6 @@ from service.access.gate import Admission, Credential
 from service.access.limits import RETRY_SECONDS
 from service.access.rates import Pace
 from service.access.tokens import Principal
-from service.changes.change import FeedKey
 from service.errors import (
     ApiError,
     DatabaseRefused,
@@ -248,6 +247,8 @@ class Connection:
         old token counts as before.
         """
         gate, subscribed = self._services.gate, dict(self._subscriptions)
+        if self._principal is not None and self._services.reads_as_user:
+            raise bad_request("Without a change log a connection ends with the token that it began with: open another.")
         principal = await gate.identify(Credential(token))
         if self._principal is None:
             self._held.enter_context(self._services.limits.take_more([("user", principal.user_id)]))
@@ -276,17 +277,18 @@ class Connection:
         former.close()
 
     async def _subscribe(self, wanted: Subscribe) -> None:
-        services, key = self._services, FeedKey(FEED, wanted.project_id)
+        services = self._services
         if self._principal is None:
             raise asked.missing_token('with {"op": "auth"} first')
-        if key.key in self._subscriptions:
+        if wanted.project_id in self._subscriptions:
             raise ApiError(409, "conflict", "There is a subscription to this project already.")
         if len(self._subscriptions) >= asked.KEYS_LIMIT:
             message = f"A connection may have {asked.KEYS_LIMIT} subscriptions."
             raise LimitReached("subscriptions", 429, "too_many_streams", message, RETRY_SECONDS)
         types = None if wanted.types is None else asked.types({"types": ",".join(wanted.types)}, self._feed.types)
         opening.refuse_while_draining(services)
-        admission = await services.gate.enter(self._principal, key.key)
+        admission = await services.gate.enter(self._principal, wanted.project_id)
+        key = opening.feed_key(services, FEED, wanted.project_id, admission)
         await services.hub.topic(key, JOIN_SECONDS)
         place = ExitStack()
         place.enter_context(services.limits.take_more(opening.places_in(admission)))

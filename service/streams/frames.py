@@ -81,12 +81,12 @@ class StreamWriter(ABC, Generic[Chunk]):
         for delivery, id_ in told:
             wanted = [one for one in delivery.messages if self.types is None or one.type in self.types]
             if not wanted:
-                passed_over = id_ or passed_over
+                passed_over = (id_ if delivery.exact else None) or passed_over
                 continue
             passed_over = None
             messages += len(wanted)
             for one in wanted:
-                frames.append(self.frame(one, id_ if one is wanted[-1] else None))
+                frames.append(self.frame(one, id_ if one is wanted[-1] and delivery.exact else None))
                 size += len(one.data)
             if size >= WRITE_BYTES:
                 chunks.append(self.join(frames))

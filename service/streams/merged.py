@@ -152,7 +152,7 @@ class Merged:
                 due = self._look_at_the_clock(retires)
                 if (ending := self._ended()) is not None:
                     self.ending = ending
-                    yield [Part(None, encode(ending.message), None)]
+                    yield [Part(None, encode(ending.message), ending.cursor)]
                     return
                 if self._offers:
                     offer = self._offers.popleft()
@@ -199,6 +199,8 @@ class Merged:
                     self.end(ending)
             is_end = offer.of is not None and kind in ("stream_end", "error")
             if is_end and self.ending is not None:
+                if part.id is not None:
+                    yield Part(part.key, None, part.id)
                 continue  # the whole ends, and says so once
             if is_end or self.may_tell(part.key):
                 yield part

@@ -11,9 +11,10 @@ from quart import Response, request
 from service.access.gate import Admission, Credential
 from service.access.rights import Lapse
 from service.access.tokens import Principal
-from service.changes.change import FeedKey
-from service.errors import ApiError
+from service.changes.change import FeedKey, Reader
+from service.errors import ApiError, no_change_log
 from service.events.endings import Ending
+from service.events.feed import Feed
 from service.streams import asgi, asked
 from service.streams.services import Services
 
@@ -110,8 +111,27 @@ async def follow_members(services: Services, admission: Admission) -> None:
 
     Raises :class:`service.errors.DatabaseUnavailable` or :class:`service.errors.DatabaseRefused`.
     """
-    if not admission.principal.is_operator:
+    if _has_members(services, admission):
         await services.hub.topic(_members_key(admission))
+
+
+def _has_members(services: Services, admission: Admission) -> bool:
+    """Whether who may listen is told by rows of the project feed. An operator may anyway."""
+    return not admission.principal.is_operator and not services.reads_as_user
+
+
+def feed_key(services: Services, feed: str, key: str, admission: Admission) -> FeedKey:
+    """What whoever came in listens to: a key as all see it or, where only row level security says what, as they do."""
+    if not services.reads_as_user or admission.principal.is_operator:
+        return FeedKey(feed, key)
+    return FeedKey(feed, key, Reader(admission.principal.token))
+
+
+def feed(services: Services, name: str) -> Feed:
+    """A feed by its name. Raises :class:`ApiError` 404 where the database does not have it."""
+    if name not in services.hub.feeds:
+        raise no_change_log()
+    return services.hub.feeds[name]
 
 
 def _members_key(admission: Admission) -> FeedKey:
@@ -144,8 +164,9 @@ def answer_all(services: Services, rights: Sequence[Right], stream: Opened) -> R
 
 def look_after(services: Services, admission: Admission, end: End, held: "Held | ExitStack") -> None:
     """Has somebody look after a right until ``held`` is left; when it lapses, ``end`` is told how."""
-    if not admission.principal.is_operator:
+    if _has_members(services, admission):
         held.enter_context(services.hub.keeping(_members_key(admission)))
+    if not admission.principal.is_operator:
         held.enter_context(services.rights.hold(admission, lambda lapse: end(ENDINGS[lapse])))
 
 

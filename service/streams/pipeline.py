@@ -218,7 +218,7 @@ class PipelineSession:
         return self._writer.frame(encode(message))
 
     def _fields(self, **named: object) -> dict[str, dict[str, object]]:
-        return fields(stream=self.id, **self._key._asdict(), **named)
+        return fields(stream=self.id, **self._key.named(), **named)
 
 
 def add_routes(routes: Blueprint, services: Callable[[], Services]) -> None:
@@ -247,7 +247,7 @@ def add_routes(routes: Blueprint, services: Callable[[], Services]) -> None:
 
 
 async def _open(services: Services, admission: Admission, job_id: str | None) -> Response:
-    key = FeedKey(opening.MEMBERS_FEED, admission.project_id)
+    key = opening.feed_key(services, opening.MEMBERS_FEED, admission.project_id, admission)
     await services.hub.topic(key, JOIN_SECONDS)
     principal = admission.principal
     board = Board(job_id, staff=principal.is_operator)

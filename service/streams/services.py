@@ -25,3 +25,5 @@ class Services:
     keepalive_seconds: float
     stream_max_age_seconds: float
     random: Callable[[], float]
+    reads_as_user: bool = False
+    """Direct mode: there is no change log, and what a stream tells is read as the user whose it is."""

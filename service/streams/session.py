@@ -134,7 +134,7 @@ class Session(Generic[Chunk]):
             if viewer.ending is Ending.ERROR:
                 yield self._failure(DatabaseUnavailable("nobody can tell whether the page may still listen"))
             elif viewer.ending is not None:
-                yield self._frame(viewer.ending.message)
+                yield self._frame(viewer.ending.message, viewer.ending.cursor)
         except Exception as error:  # noqa: BLE001 - a page is told that its stream ends, whatever ends it
             viewer.end(Ending.ERROR)
             yield self._failure(error)
@@ -158,7 +158,7 @@ class Session(Generic[Chunk]):
         return viewer.ending is not None and viewer.ending.denies
 
     def _fields(self, **named: object) -> dict[str, dict[str, object]]:
-        return fields(stream=self.id, **self.key._asdict(), **named)
+        return fields(stream=self.id, **self.key.named(), **named)
 
     def _failure(self, error: Exception) -> Chunk:
         self._error = error
@@ -171,12 +171,12 @@ class Session(Generic[Chunk]):
 
     def _opening(self, topic: Topic, viewer: Viewer) -> Chunk:
         cursor, state = self._request.cursor, self._state
-        resumed = cursor is not None
-        revision = cursor if cursor is not None else state.head if state is not None else topic.ring.head
+        resumed = cursor is not None and self._feed.exact
+        revision = cursor if cursor is not None and resumed else state.head if state is not None else topic.ring.head
         rows = {} if state is None else state.rows
         connected = self._feed.connected(self.key.key, revision, resumed=resumed, live=topic.live, rows=rows)
         viewer.live = None  # what it said is in `connected`
-        start = None if self._request.snapshot and not resumed else revision
+        start = None if not self._feed.exact or (self._request.snapshot and not resumed) else revision
         return self._writer.opening(retry_milliseconds(self._random), encode(connected), start)
 
     async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[Chunk, None]:
@@ -184,7 +184,10 @@ class Session(Generic[Chunk]):
         published = topic.ring.head
         since, state = self._request.cursor, self._state
         self._state = None  # streams are many and live long
-        if since is None and self._request.snapshot:
+        if not self._feed.exact and since is not None:
+            viewer.tell_reset(Reset(reason="this database has no change log, what was missed is not known"))
+            return
+        if since is None and (self._request.snapshot or not self._feed.exact):
             state = state or await topic.past.state()
             for chunk in self._snapshot(viewer, state):
                 yield chunk
@@ -284,7 +287,7 @@ class Session(Generic[Chunk]):
         self._passed_over = None  # the snapshot's id is newer
         last = state.parts[-1]
         for part in state.parts:
-            yield self._writer.frame(part, state.head if part is last else None)
+            yield self._writer.frame(part, state.head if part is last and self._feed.exact else None)
 
     def _final(self, viewer: Viewer, state: State) -> Iterable[Chunk]:
         """Where the key has ended: what was told at last, and the end."""

@@ -1,6 +1,7 @@
 """A project's state in one answer, for pages that poll or load: ``GET /api/projects/{project_id}/snapshot``."""
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from quart import Blueprint, Response, request
 
@@ -9,7 +10,7 @@ from service.events.model import Reset
 from service.events.wire import encode, snapshot_members, snapshot_parts
 from service.feeds.hub import Hub
 from service.feeds.outbox import merge_range
-from service.streams import asked
+from service.streams import asked, opening
 from service.streams.services import Services
 
 ANSWER_HEADERS = {
@@ -26,11 +27,12 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
     @routes.get("/api/projects/<project_id>/snapshot")
     async def snapshot(project_id: str) -> Response:
         with_ = services()
-        key = FeedKey("project", asked.uuid("project_id", project_id))
+        id_ = asked.uuid("project_id", project_id)
         since = asked.cursor("since", request.args["since"]) if "since" in request.args else None
-        await with_.gate.admit(asked.credential(request.headers, request.args), key.key)
-        live = with_.hub.is_live(key)
-        if request.if_none_match:
+        admission = await with_.gate.admit(asked.credential(request.headers, request.args), id_)
+        key = opening.feed_key(with_, "project", id_, admission)
+        live, exact = with_.hub.is_live(key), with_.hub.feeds[key.feed].exact
+        if request.if_none_match and exact:
             head = await with_.hub.head(key)
             if request.if_none_match.contains(_etag(head, live=live)):
                 return _answer(b"", head, live=live, status=304)
@@ -39,9 +41,16 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         else:
             revision, members = await _events(with_.hub, key, since)
         body = b'{"revision":%d,"live":%s,%s}' % (revision, b"true" if live else b"false", members)
-        return _answer(body, revision, live=live)
+        answer = _answer(body, revision, live=live)
+        return answer if exact else await _tagged(answer, body)
 
     return routes
+
+
+async def _tagged(answer: Response, body: bytes) -> Response:
+    """An answer whose revision says nothing is known again by what it says."""
+    answer.set_etag(sha256(body).hexdigest()[:32])
+    return await answer.make_conditional(request)
 
 
 async def _state(hub: Hub, key: FeedKey) -> tuple[int, bytes]:

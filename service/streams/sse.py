@@ -57,7 +57,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
     def view(route: Route) -> Callable[..., Awaitable[Response]]:
         async def stream(**parameter: str) -> Response:
             ((name, text),) = parameter.items()
-            return await _open(services(), route, FeedKey(route.feed, asked.uuid(name, text)))
+            return await _open(services(), route, asked.uuid(name, text))
 
         return stream
 
@@ -74,13 +74,14 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
     return routes
 
 
-async def _open(services: Services, route: Route, key: FeedKey) -> Response:
+async def _open(services: Services, route: Route, id_: str) -> Response:
     query, headers = request.args, request.headers
-    feed = services.hub.feeds[key.feed]
+    feed = opening.feed(services, route.feed)
     cursor = asked.stream_cursor(headers, query)
     snapshot, named = asked.flag(query, "snapshot"), asked.named(query)
     types = asked.types(query, feed.types)
-    admission = await route.admit(services, key.key)
+    admission = await route.admit(services, id_)
+    key = opening.feed_key(services, route.feed, id_, admission)
     # what is wrong with the database is an answer, not the end of a stream
     topic, state = await _topic(services, key)
     await opening.follow_members(services, admission)
@@ -94,12 +95,14 @@ async def _open(services: Services, route: Route, key: FeedKey) -> Response:
 
 async def _open_several(services: Services, route: SeveralRoute, keys: Sequence[str]) -> Response:
     query, headers = request.args, request.headers
-    hub, feed = services.hub, services.hub.feeds[route.feed]
+    hub, feed = services.hub, opening.feed(services, route.feed)
     cursors = asked.stream_cursors(headers, query, len(keys))
     snapshot, named = asked.flag(query, "snapshot"), asked.named(query)
     types = asked.types(query, feed.types)
     admissions = await opening.admitted_to_each(services, route.feed, keys, route.keys)
-    feed_keys = [FeedKey(route.feed, key) for key in keys]
+    feed_keys = [
+        opening.feed_key(services, route.feed, key, admission) for key, admission in zip(keys, admissions, strict=True)
+    ]
     found = await asyncio.gather(*(_topic(services, key) for key in feed_keys))
     await asyncio.gather(*(opening.follow_members(services, admission) for admission in admissions))
     if cursors is not None and all(state is not None and feed.final(state.rows) for _, state in found):

@@ -136,7 +136,7 @@ async def test_a_command_whose_body_does_not_come_is_refused(
 async def test_a_bug_is_a_json_error_without_its_details(stack: StackFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(Settings.from_environment(service_environment(stack)))
     async with app.test_app() as running:
-        monkeypatch.setattr(app.extensions["rowcast"][0].services.hub, "feeds", {})
+        monkeypatch.setattr(app.extensions["rowcast"][0].services.hub, "feeds", None)
         answer = await running.test_client().get("/api/projects/11111111-1111-4111-8111-111111111111/status?token=x")
         assert (answer.status_code, (await answer.get_json())["error"]) == (500, "internal_error")
 

@@ -24,7 +24,7 @@ def test_a_service_that_can_serve_is_alive_and_ready(service: str) -> None:
     ready = httpx.get(f"{service}/readyz")
     assert (ready.status_code, ready.json()) == (
         200,
-        {"status": "ready", "database": True, "listener": True, "realtime": True, "reason": None},
+        {"status": "ready", "mode": "log", "database": True, "listener": True, "realtime": True, "reason": None},
     )
 
 

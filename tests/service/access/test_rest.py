@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from service.access.rest import Refused, Rest
-from service.errors import DatabaseUnavailable
+from service.access.rest import Rest
+from service.errors import DatabaseUnavailable, Refused
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

@@ -1,0 +1,175 @@
+"""Direct mode on a database made by hand, and the way from there to the change log, as pages see them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.conftest import StackFacts
+from tests.service.conftest import add_user, served, service_environment
+from tests.service.handmade import Handmade, handmade_project, handmade_stack
+from tests.service.pages import Page, opened
+
+REREAD = "0.4"
+
+
+@pytest.fixture(scope="module")
+def old(scratch: Path) -> Iterator[StackFacts]:
+    """A database made by hand."""
+    directory = scratch / "handmade"
+    directory.mkdir()
+    with handmade_stack(directory) as facts:
+        yield facts
+
+
+@pytest.fixture(scope="module")
+def direct(old: StackFacts) -> Iterator[str]:
+    """The address of a service for it, which reads often."""
+    with served({**service_environment(old), "ROWCAST_REREAD_SECONDS": REREAD}) as url:
+        yield url
+
+
+@pytest.fixture
+def project(old: StackFacts) -> Iterator[Handmade]:
+    with handmade_project(old) as project:
+        yield project
+
+
+def status(url: str, project: Handmade) -> str:
+    return f"{url}/api/projects/{project.id}/status"
+
+
+async def test_a_page_sees_what_there_is_and_what_happens(direct: str, project: Handmade) -> None:
+    project.job("Old", status="completed")
+    async with opened(status(direct, project), project.headers) as page:
+        connected = await page.next()
+        assert (connected["type"], connected["exact"], connected["resumed"]) == ("connected", False, False)
+        snapshot = await page.next()
+        assert [job["title"] for job in snapshot["jobs"]] == ["Old"]
+        job = project.job(progress_stage="parsing", progress_current=1, progress_total=4)
+        told = await page.until("progress_update", jobId=job)
+        assert told["progress"]["percent"] == 25.0
+        assert (await page.until("job_update", jobId=job))["kind"] == "job"
+        project.insert("ingestion_sources", source_name="a.md")
+        await page.until("status_update", sourceName="a.md")
+        proposal = project.insert("proposed_nodes", title="A", job_id=job, confidence=0.5)
+        told = await page.until("new_proposal", proposalId=proposal)
+        assert (told["status"], told["jobId"], told["confidence"]) == ("proposed", job, 0.5)
+        assert page.ids == []
+
+
+async def test_what_realtime_never_tells_is_healed_by_the_next_reading(direct: str, project: Handmade) -> None:
+    job, other = project.job(), project.job("Other")
+    async with opened(status(direct, project), project.headers) as page:
+        await page.until("snapshot")
+        project.execute("delete from jobs where id = %s", job)  # a filtered DELETE never comes
+        await page.until("job_deleted", jobId=job)
+        project.execute("update jobs set project_id = %s where id = %s", str(uuid4()), other)  # nor what moves away
+        await page.until("job_deleted", jobId=other)
+        project.fault("drop")
+        lost = project.job("Lost")
+        await page.until("job_update", jobId=lost)
+        project.mend()
+        project.fault("deaf")
+        unheard = project.job("Unheard")
+        await page.until("job_update", jobId=unheard)
+
+
+async def test_nobody_is_told_more_than_row_level_security_shows_them(
+    direct: str, old: StackFacts, project: Handmade
+) -> None:
+    ben, bens_token = add_user(project.database, old)
+    async with (
+        opened(status(direct, project), project.headers) as anne,
+        opened(status(direct, project), {"Authorization": f"Bearer {bens_token}"}) as bens,
+    ):
+        for page in (anne, bens):
+            await page.until("snapshot")
+        hers, his = project.job("Hers", owner=project.user_id), project.job("His", owner=ben)
+        project.job("Everybody's")
+        for page in (anne, bens):
+            await page.until("job_update", title="Everybody's")
+        assert "His" not in titles(anne)
+        assert "Hers" not in titles(bens)
+        assert {hers, his} <= {message.get("jobId") for message in anne.messages + bens.messages}
+        project.execute("update jobs set owner = %s where id = %s", ben, hers)
+        await anne.until("job_deleted", jobId=hers)
+        await bens.until("job_update", jobId=hers)
+
+
+def titles(page: Page) -> set[str]:
+    return {message["title"] for message in page.messages if message["type"] == "job_update"}
+
+
+async def test_a_page_that_comes_back_is_told_how_things_are(direct: str, project: Handmade) -> None:
+    job = project.job()
+    headers = {**project.headers, "Last-Event-ID": "1843200000000000"}
+    async with opened(status(direct, project), headers) as page:
+        assert not (await page.next())["resumed"]
+        assert (await page.next())["type"] == "reset"
+        assert [one["jobId"] for one in (await page.until("snapshot"))["jobs"]] == [job]
+        another = project.job()
+        await page.until("job_update", jobId=another)
+        assert page.ids == []
+
+
+async def test_several_projects_and_pipelines_go_by_the_tables_too(direct: str, project: Handmade) -> None:
+    other = replace(project, id=str(uuid4()))
+    projects = f"{project.id},{other.id}"
+    async with opened(f"{direct}/api/status", project.headers, projects=projects) as page:
+        for _ in (project, other):
+            assert (await page.until("connected"))["exact"] is False
+        for _ in (project, other):
+            await page.until("snapshot")
+        job = other.job()
+        assert (await page.until("job_update", jobId=job))["projectId"] == other.id
+        assert page.ids == []
+    path = f"{direct}/api/v1/admin/ingestion/jobs/progress"
+    async with opened(path, project.headers, project_id=other.id) as page:
+        told = await page.next()
+        assert (told["job_id"], told["document_name"]) == (job, "Manuals")
+
+
+def test_a_page_that_polls_is_told_the_same(direct: str, project: Handmade) -> None:
+    job = project.job()
+    url = f"{direct}/api/projects/{project.id}/snapshot"
+    first = httpx.get(url, headers=project.headers)
+    assert [one["jobId"] for one in first.json()["jobs"]] == [job]
+    unchanged = httpx.get(url, headers={**project.headers, "If-None-Match": first.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    project.job("Another")
+    changed = httpx.get(url, headers={**project.headers, "If-None-Match": first.headers["ETag"]})
+    assert len(changed.json()["jobs"]) == 2
+    since = httpx.get(url, headers=project.headers, params={"since": "0"}).json()
+    assert (since["reset"], [event["type"] for event in since["events"]]) == (True, ["reset", "snapshot"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/projects/{}/stream-tickets"),
+        ("POST", "/api/jobs/{}/cancel"),
+        ("GET", "/api/enrichment/stream/{}"),
+        ("GET", "/api/enrichment/stream?boms={}"),
+        ("GET", "/api/enrichment/state/{}"),
+        ("POST", "/api/boms/{}/enrichment/start"),
+    ],
+)
+def test_what_needs_rowcasts_own_tables_says_so(direct: str, project: Handmade, method: str, path: str) -> None:
+    answer = httpx.request(method, direct + path.format(project.id), headers=project.headers)
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    assert "rowcast init" in answer.json()["message"]
+
+
+def test_a_token_that_is_no_good_opens_nothing(direct: str, project: Handmade) -> None:
+    refused = httpx.get(status(direct, project), headers={"Authorization": f"Bearer {project.token[:-4]}AAAA"})
+    assert refused.status_code == 401
+    assert httpx.get(status(direct, project)).json()["error"] == "missing_token"
+
+
+def test_readiness_says_which_mode_it_is(direct: str) -> None:
+    answer = httpx.get(f"{direct}/readyz").json()
+    assert (answer["status"], answer["mode"], answer["database"]) == ("ready", "direct", True)
