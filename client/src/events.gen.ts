@@ -415,8 +415,8 @@ export interface PoolWorker {
 
 /** Every answer from 400 on, but of health checks. */
 export interface Problem {
-  /** What is wrong, for programs: `bad_request`, `missing_token`, `invalid_token`, `expired_token`, `forbidden`, `not_found`, `conflict`, `rate_limited`, `too_many_streams`, `upstream_unavailable`, `internal_error`. */
-  error: string;
+  /** What is wrong, for programs. */
+  error: "bad_request" | "missing_token" | "invalid_token" | "expired_token" | "forbidden" | "not_found" | "conflict" | "rate_limited" | "too_many_streams" | "upstream_unavailable" | "internal_error";
   /** What is wrong and what would be right, for people. */
   message: string;
 }

@@ -13,15 +13,19 @@ from service.events.enrichment import (
 from service.events.model import Count, Id, Revision, SnakeModel, WireModel, one_of
 from service.events.project import Job, JobStatus, ProjectMessage, Proposal, ProposalStatus, Source
 
+ErrorCode = Annotated[
+    str,
+    one_of(
+        "bad_request", "missing_token", "invalid_token", "expired_token", "forbidden", "not_found", "conflict",
+        "rate_limited", "too_many_streams", "upstream_unavailable", "internal_error",
+    ),
+]  # fmt: skip
+
 
 class Problem(WireModel):
     """Every answer from 400 on, but of health checks."""
 
-    error: str = Field(
-        description="What is wrong, for programs: `bad_request`, `missing_token`, `invalid_token`, `expired_token`, "
-        "`forbidden`, `not_found`, `conflict`, `rate_limited`, `too_many_streams`, `upstream_unavailable`, "
-        "`internal_error`."
-    )
+    error: ErrorCode = Field(description="What is wrong, for programs.")
     message: str = Field(description="What is wrong and what would be right, for people.")
 
 

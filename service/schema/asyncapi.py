@@ -21,6 +21,8 @@ operation `auth`), and subscribes to projects. Each message is one JSON object. 
 a cut a subscription goes on with it as `since`. The last message is `stream_end` without a `projectId`; one with a
 `projectId` ends that subscription alone.
 """
+ANSWERED = {"auth": "authenticated", "subscribe": "connected", "unsubscribe": "unsubscribed"}
+"""By which message an operation is answered, if it can be done."""
 WHOSE = {
     "projectId": {"type": "string", "format": "uuid", "description": "Whose it is; none's if it is the connection's."},
     "revision": {"type": "integer", "minimum": 0, "description": "Up to where the project has been told with it."},
@@ -58,9 +60,6 @@ def document() -> Schema:
         },
         "components": {"messages": messages, "schemas": {name: _schema(name) for name in models}},
     }
-
-
-ANSWERED = {"auth": "authenticated", "subscribe": "connected", "unsubscribe": "unsubscribed"}
 
 
 def _operation(name: str, channel: Schema) -> Schema:

@@ -1,7 +1,7 @@
 """The HTTP interface as OpenAPI 3.2, whose ``itemSchema`` tells what each event of a stream is."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -30,12 +30,14 @@ ERRORS = {
     503: "The database can't be asked, or the service is shutting down: `upstream_unavailable`.",
 }
 COME_BACK = (429, 503)
+ID = "The revision up to which all is told; on the last message of each revision only."
 HEADERS = {
     "Retry-After": ("After how many seconds to come back.", {"type": "integer", "minimum": 0}),
     "ETag": ("The revision and whether it is live.", {"type": "string"}),
     "Cache-Control": ("What proxies and browsers may do with it: not keep it.", {"type": "string"}),
     "Vary": ("That it is another for others.", {"type": "string"}),
     "X-Accel-Buffering": ("That proxies must not hold it back.", {"type": "string", "enum": ["no"]}),
+    "Referrer-Policy": ("That no address with a token goes elsewhere.", {"type": "string", "enum": ["no-referrer"]}),
     "X-Stream-Id": ("The stream's name in the service's log.", {"type": "string"}),
 }
 SECURITY = {
@@ -81,7 +83,10 @@ def document() -> Schema:
         "components": {
             "schemas": dict(_schemas()),
             "responses": {f"Problem{status}": _problem(status) for status in ERRORS},
-            "headers": {name: {"description": text, "schema": schema} for name, (text, schema) in HEADERS.items()},
+            "headers": {
+                name: {"description": text, "required": True, "schema": schema}
+                for name, (text, schema) in HEADERS.items()
+            },
             "securitySchemes": SECURITY,
         },
     }
@@ -107,9 +112,6 @@ def _schemas() -> Iterator[tuple[str, Schema]]:
         if name in of_socket:
             continue
         yield name, {**schema, "examples": real[name]} if name in real else schema
-
-
-ID = "The revision up to which all is told; on the last message of each revision only."
 
 
 def _event(stream: catalogue.Stream) -> Schema:
@@ -220,5 +222,5 @@ def _problem(status: int) -> Schema:
     return told
 
 
-def _headers(names: Any) -> Schema:
+def _headers(names: Iterable[str]) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

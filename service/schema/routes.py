@@ -91,7 +91,8 @@ class Operation:
 
 
 KEYS_LIMIT = 20
-"""The application's."""
+PAGE, PAGE_LIMIT = 100, 1000
+"""As the routes have them (service/streams), which this must not import; a test compares."""
 REVISION: Schema = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
 SINCE = Parameter("since", REVISION, "Go on from this revision: the id of the last message that was received.")
 LAST_EVENT_ID = Parameter(
@@ -99,12 +100,12 @@ LAST_EVENT_ID = Parameter(
 )
 FLAG: Schema = {"type": "string", "enum": ["0", "1"], "default": "0"}
 SNAPSHOT = Parameter("snapshot", FLAG, "1 for the present as the second message; of no effect with a cursor.")
-STREAM_HEADERS = ("Cache-Control", "X-Accel-Buffering", "X-Stream-Id")
+STREAM_HEADERS = ("Cache-Control", "X-Accel-Buffering", "Referrer-Policy", "X-Stream-Id")
 ANSWER_HEADERS = ("Cache-Control", "Vary")
+STREAM_ERRORS = (400, 401, 404, 429, 503)
 COMMAND_ERRORS = (400, 401, 403, 404, 408, 409, 413, 429, 503)
 
-
-CURSORS: Schema = {"type": "string", "pattern": r"^[0-9]{1,16}(\.[0-9]{1,16}){0,19}$"}
+CURSORS: Schema = {"type": "string", "pattern": rf"^[0-9]{{1,16}}(\.[0-9]{{1,16}}){{0,{KEYS_LIMIT - 1}}}$"}
 EACH = "The ids of each, joined by '.', in the order asked."
 CURSORS_OF_SEVERAL = (
     Parameter(
@@ -145,8 +146,6 @@ def stream_parameters(
         ),
     )
 
-
-STREAM_ERRORS = (400, 401, 404, 429, 503)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -340,7 +339,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("after", {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}, "The `next` of an earlier page."),
             Parameter(
                 "limit",
-                {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+                {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE},
                 "How many events at most.",
             ),
         ),
@@ -356,7 +355,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 "The stream. It ends after `complete` or `error`; a job that is not there, or not the caller's, is "
                 "told as `error` at once.",
                 stream="pipeline",
-                headers=("Cache-Control", "X-Accel-Buffering"),
+                headers=("Cache-Control", "X-Accel-Buffering", "Referrer-Policy"),
             )
         },
         Who.LISTENERS,

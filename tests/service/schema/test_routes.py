@@ -5,8 +5,10 @@ import re
 import pytest
 
 from service.app import create_app
+from service.schema import routes
 from service.schema.routes import OPERATIONS, Who
 from service.settings import Settings
+from service.streams import asked, enrichment
 from tests.conftest import StackFacts
 from tests.service.conftest import service_environment
 
@@ -21,6 +23,11 @@ def test_every_route_of_the_application_has_its_entry(stack: StackFacts) -> None
         for method in (rule.methods or ()) - {"HEAD", "OPTIONS"}
     }
     assert there == {(operation.method, operation.path) for operation in OPERATIONS}
+
+
+def test_limits_are_those_of_the_routes() -> None:
+    assert routes.KEYS_LIMIT == asked.KEYS_LIMIT
+    assert (routes.PAGE, routes.PAGE_LIMIT) == (enrichment.PAGE, enrichment.PAGE_LIMIT)
 
 
 def test_each_has_a_name_of_its_own() -> None:
