@@ -24,10 +24,12 @@ from rowcast.errors import (
 )
 from rowcast.job import Job, Source
 from rowcast.loops import patch_tqdm, tqdm, trange
+from rowcast.pool import AsyncPool, Pool
 from rowcast.signals import stop_on_sigterm
 
 __all__ = [
-    "AsyncClient", "AsyncJob", "AsyncSource", "Client", "ConfigError", "Connection", "DeliveryError", "Job",
-    "JobCancelled", "JobLost", "NotRunningError", "Progress", "Proposal", "RequestError", "RowcastError", "Source",
-    "connect", "current_job", "patch_tqdm", "progress", "stop_on_sigterm", "tqdm", "trange",
+    "AsyncClient", "AsyncJob", "AsyncPool", "AsyncSource", "Client", "ConfigError", "Connection", "DeliveryError",
+    "Job", "JobCancelled", "JobLost", "NotRunningError", "Pool", "Progress", "Proposal", "RequestError",
+    "RowcastError", "Source", "connect", "current_job", "patch_tqdm", "progress", "stop_on_sigterm", "tqdm",
+    "trange",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -53,7 +54,7 @@ class AsyncJob(AsyncWaiting, BaseJob):
             say(self._give_up(seconds))
             raise
 
-    async def track(
+    def track(
         self,
         items: Iterable[T] | AsyncIterable[T],
         stage: str | None = None,
@@ -62,15 +63,7 @@ class AsyncJob(AsyncWaiting, BaseJob):
         done: int = 0,
     ) -> AsyncIterator[T]:
         """As :meth:`rowcast.Job.track`, for ``async for``, over plain and async iterables."""
-        run = Run(self, stage, total_of(items, total), done)
-        try:
-            async for item in each(items):
-                await self._go_on()
-                yield item
-                run.step()
-            run.exhausted()
-        finally:
-            run.close()
+        return _Loop(self, items, stage, total, done)
 
     def pool(self, size: int, *, parts: bool = False) -> AsyncPool:
         """As :meth:`rowcast.Job.pool`, with tasks, for ``async with``; see :class:`rowcast.pool.AsyncPool`."""
@@ -113,6 +106,40 @@ class AsyncJob(AsyncWaiting, BaseJob):
 
     async def _do(self, operation: Operation) -> None:
         await _wait(self._put(operation))
+
+
+class _Loop(AsyncIterator[T]):
+    """What `track` gives. No async generator: one that is left by ``break`` is closed some time later, and what is
+    tracked next would be nested in it."""
+
+    def __init__(
+        self, job: AsyncJob, items: Iterable[T] | AsyncIterable[T], stage: str | None, total: int | None, done: int
+    ) -> None:
+        self._job = job
+        self._items = each(items)
+        self._begin = partial(Run, job, stage, total_of(items, total), done)
+        self._run: Run | None = None
+
+    async def __anext__(self) -> T:
+        if self._run is None:
+            self._run = self._begin()
+        else:
+            self._run.step()
+        try:
+            item = await anext(self._items)
+            await self._job._go_on()  # noqa: SLF001 - its own job
+        except StopAsyncIteration:
+            self._run.exhausted()
+            self._run.close()
+            raise
+        except BaseException:
+            self._run.close()
+            raise
+        return item
+
+    def __del__(self) -> None:
+        if self._run is not None:
+            self._run.close()
 
 
 class AsyncSource(BaseSource):

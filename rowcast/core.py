@@ -24,6 +24,8 @@ from rowcast.writer import STOP_SECONDS, Writer
 
 logger = logging.getLogger("rowcast")
 
+MOST_SOURCES = 1_000  # that a job which ends early fails; memory is bounded
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -209,7 +211,8 @@ class BaseJob(Reporter):
 
     def _source(self, name: str, type_: str, uri: str | None) -> tuple[UUID, Operation]:
         source_id, row = rows.source(str(self.project_id), name, type_, uri)
-        self._sources.add(source_id)
+        if len(self._sources) < MOST_SOURCES:
+            self._sources.add(source_id)
         return source_id, Operation("ingestion_sources", (rows.encode(row),))
 
 

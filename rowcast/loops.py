@@ -5,7 +5,7 @@ made; outside of any it reports nothing. It never raises for its reporting's sak
 """
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -185,7 +185,7 @@ class patch_tqdm:  # noqa: N801 - is called like a function
     def _iter(self) -> Callable[[Any], Iterator[Any]]:
         before = self._before["__iter__"]
 
-        def counted(bar: Any, link: _Link) -> Generator[Any]:
+        def counted(bar: Any, link: _Link) -> Iterator[Any]:
             link.looping = True
             try:
                 for item in before(bar):

@@ -193,6 +193,7 @@ class Pipeline:
 
     def drop_pool(self, pool: Pool) -> None:
         """Its workers stay to be seen until there is another pool."""
+        pool.queued = 0
         self._pools.remove(pool)
         self._last_pool = pool
 

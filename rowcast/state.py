@@ -206,7 +206,7 @@ class JobState:
             self.changed = True  # its end is a function's, which does not know how the pipeline ends
         self.end = End(status, rows.message(error_message), deadline)
         self._progress_due = 0.0
-        self._resume(0.0)
+        self._resume(None)
         if self.closed_by is not None:
             self.end.done.set_exception(self.closed_by)
         return self.end.done
@@ -281,7 +281,7 @@ class JobState:
                 operation.done.set_exception(error)
         self.queue.clear()
         self.checkpoints.close(error)
-        self._resume(0.0)
+        self._resume(None)
         if self.end is not None and not self.end.done.done():
             self.end.done.set_exception(error)
 
@@ -469,9 +469,11 @@ class JobState:
             self.pipeline.pause(now)
             self._heartbeat_due = now + min(PAUSED_BEAT, self._lease / 3)
 
-    def _resume(self, now: float) -> None:
+    def _resume(self, now: float | None) -> None:
+        """Whoever waits goes on; with None because the job ends, while it is paused."""
         if self.resumed is not None:
-            self.pipeline.resume(now)
+            if now is not None:
+                self.pipeline.resume(now)
             self.resumed.set_result(None)
             self.resumed = None
 

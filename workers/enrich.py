@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 
 import rowcast
 from boms.reading import read
-from rowcast.pool import AsyncPool
 from rowcast.rows import error_text
 from workers.catalogue import Catalogue, Facts, Part, normalise
 
@@ -112,7 +111,7 @@ async def work_on(catalogue: Catalogue, job: rowcast.AsyncJob) -> None:
 
 
 async def look_up_batch(
-    catalogue: Catalogue, items: Sequence[Mapping[str, Any]], pool: AsyncPool
+    catalogue: Catalogue, items: Sequence[Mapping[str, Any]], pool: rowcast.AsyncPool
 ) -> list[dict[str, object]]:
     """The results of a batch, as ``write_batch`` takes them. A part that several lines name is looked up once."""
     parts = [Part(normalise(item["mpn"] or ""), item["manufacturer"]) for item in items]

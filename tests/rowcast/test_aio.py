@@ -15,6 +15,20 @@ def a_job(client):
     return client.job(PROJECT, kind="test", title="A test")
 
 
+async def test_a_loop_that_is_left_is_around_nothing_any_more(server, connect):
+    async with connect() as client, a_job(client) as job:
+        async for _ in job.track("ab", "files"):
+            async for _ in job.track("ab", "pages"):
+                break
+            break
+        async for _ in job.track("ab", "more"):
+            pass
+    stages = server.row("jobs", job.id)["pipeline"]["stages"]
+    assert {name: stage.get("parent") for name, stage in stages.items()} == {
+        "files": None, "pages": "files", "more": None,
+    }  # fmt: skip
+
+
 async def test_a_job_tracks_plain_and_async_iterables(server, connect):
     async def documents():
         for name in "ab":

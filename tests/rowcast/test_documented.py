@@ -1,6 +1,6 @@
 """The programs that docs/workers.md shows, as they stand there, against a real server."""
 
-import asyncio
+import inspect
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,4 +92,4 @@ def test_what_the_tables_name_is_there():
     assert len(methods) > 15
     assert not {name for name in methods if not hasattr(rowcast.Job, name)} - {"id", "row"}
     assert not {name for name in names if not hasattr(rowcast, name)}
-    assert asyncio.iscoroutinefunction(rowcast.AsyncJob.flush)
+    assert inspect.iscoroutinefunction(rowcast.AsyncJob.flush)
