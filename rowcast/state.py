@@ -192,7 +192,7 @@ class JobState:
     def hold(self, now: float) -> dict[str, Any]:
         """The pipeline for a call that writes it itself; `release` must follow."""
         self._holds += 1
-        self.changed = False
+        self.changed, self._told = False, True
         return self.pipeline.as_object(now)
 
     def release(self, now: float) -> None:

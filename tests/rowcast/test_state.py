@@ -116,7 +116,7 @@ def test_progress_waits_while_a_call_carries_it():
     assert job.take(1) is None
     assert job.due() == 20  # the heartbeat
     job.release(3)
-    assert job.due() == 3.5
+    assert job.due() == 3.5, "as if it had been written"
     assert json.loads(deliver(job, 3.5).body)["progress_current"] == 2
 
 
