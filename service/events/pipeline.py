@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, RootModel, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
-from pydantic_core import ValidationError
 
 from service.events.model import Live, SnakeMessage, SnakeModel, StreamEnd, moment
 
+EXACT = 2**53
 ACTIVE = frozenset({"queued", "running", "paused", "stalled"})
 COUNTERS = ("entities_total", "relations_total", "neo4j_writes", "qdrant_writes")
 """Those that pages have always found, whatever else a worker counts."""
@@ -25,8 +25,10 @@ class Lenient(SnakeModel):
     @classmethod
     def _or_default(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         try:
+            if isinstance(value, int | float) and not _is_exact(value):
+                raise ValueError("no number that pages can hold")
             return handler(value)
-        except ValidationError:
+        except ValueError:  # ValidationError is one
             return cls.model_fields[str(info.field_name)].get_default(call_default_factory=True)
 
 
@@ -182,7 +184,16 @@ def timing(pipeline: Mapping[str, Any] | None) -> Timing:
 
 def _numbers(said: object) -> dict[str, float | int]:
     named = said.items() if isinstance(said, dict) else ()
-    return {name: value for name, value in named if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {
+        name: value
+        for name, value in named
+        if isinstance(value, int | float) and not isinstance(value, bool) and _is_exact(value)
+    }
+
+
+def _is_exact(number: float) -> bool:
+    """Whether JavaScript can tell it from its neighbours: PostgreSQL's JSON holds numbers of any size."""
+    return abs(number) <= EXACT
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

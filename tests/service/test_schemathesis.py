@@ -13,6 +13,8 @@ import pytest
 from service.schema.routes import OPERATIONS
 from tests.service.conftest import Project
 
+LEFT_OUT = "streamEnrichments"
+"""Takes the longest, and is streamProjects with the ids of streamEnrichment."""
 CONFIGURATION = """
 max-stream-events = 1
 
@@ -26,7 +28,6 @@ unexpected-methods = ["PUT"]  # tests/service/adversary has the others
 "path.project_id" = "{project.id}"
 "query.project_id" = "{busy.id}"
 "query.projects" = ["{busy.id}"]
-"query.boms" = ["{bom}"]
 "path.bom_id" = "{bom}"
 "path.job_id" = "{job}"
 "path.proposal_id" = "{proposal}"
@@ -36,7 +37,7 @@ include-operation-id = ["readEnrichmentHistory", "startEnrichment", "uploadBom"]
 checks.positive_data_acceptance.enabled = false
 
 [[operations]] # nor that a cursor has as many ids as there are keys
-include-operation-id = ["streamProjects", "streamEnrichments"]
+include-operation-id = "streamProjects"
 checks.positive_data_acceptance.enabled = false
 """
 
@@ -53,14 +54,15 @@ def configuration(project: Project, tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.timeout(300)
 def test_the_service_does_what_its_document_says(service: str, project: Project, configuration: Path) -> None:
     done = subprocess.run(
         [
             Path(sys.executable).with_name("st"), f"--config-file={configuration}", "run", f"{service}/openapi.json",
             f"--header=Authorization: Bearer {project.token}", "--phases=coverage", "--seed=7", "--no-color",
-            "--continue-on-failure", "--request-timeout=10",
+            "--continue-on-failure", "--request-timeout=10", f"--exclude-operation-id={LEFT_OUT}",
         ],
         cwd=configuration.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Tested: {len(OPERATIONS) - 1}\n" in done.stdout  # all but that of the document itself
+    assert f"Tested: {len(OPERATIONS) - 2}\n" in done.stdout  # all but that and the document's own

@@ -93,6 +93,15 @@ def test_nonsense_in_a_field_costs_that_field_alone() -> None:
     assert (said["stages"]["parsing"]["weight"], said["stages"]["parsing"]["status"]) == (None, "pending")
 
 
+@pytest.mark.parametrize("number", [float("inf"), 10**400, -(10**400), 2**53 + 1])
+def test_a_number_that_no_page_can_hold_is_nonsense(number: float) -> None:
+    pipeline = {"total_chunks": number, "metrics": {"pages": number}, "timing": {"estimated_remaining_ms": number}}
+    said = told({**ROW, "pipeline": pipeline})
+    assert said["total_chunks"] == 0
+    assert "pages" not in said["metrics"]
+    assert timing(pipeline).estimated_remaining_ms is None
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
