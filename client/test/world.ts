@@ -49,7 +49,7 @@ export class World implements Environment {
 
   fetch = async (url: string, init: RequestInit): Promise<Response> => {
     const headers = new Headers(init.headers)
-    const signal = init.signal as AbortSignal
+    const signal = init.signal ?? new AbortController().signal
     const request: Request = {
       url,
       path: url.replace(/^http:\/\/[^/]+/, ''),

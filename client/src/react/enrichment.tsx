@@ -1,0 +1,182 @@
+'use client'
+
+import type { ReactNode } from 'react'
+import type { Component, EnrichmentState } from '../events.gen.js'
+import type { Problem } from '../feed.js'
+import { Bar } from './Bar.js'
+import { ConnectionBadge } from './ConnectionBadge.js'
+import { count, duration, link, percent, secondsBetween, words } from './format.js'
+import { Pill } from './Pill.js'
+import { useEnrichmentStream } from './useEnrichmentStream.js'
+
+export interface EnrichmentProgressBarProps {
+  readonly state: EnrichmentState
+  /** The numbers below the bar. */
+  readonly showStats?: boolean
+  /** In px. */
+  readonly height?: number
+  /** Whether it moves while the work goes on; never for who wants less motion. */
+  readonly animated?: boolean
+}
+
+/** How much of a bill of materials has an outcome, and which. */
+export function EnrichmentProgressBar({ state, showStats = true, height = 12, animated = true }: EnrichmentProgressBarProps): ReactNode {
+  const { total_items: total, enriched_items: enriched, failed_items: failed, not_found_items: unknown } = state
+  const share = (part: number): number => (total > 0 ? (part / total) * 100 : 0)
+  const text = `${percent(state.percent_complete)}: ${count(enriched)} enriched, ${count(unknown)} not found, ${count(failed)} failed of ${count(total)}`
+  return (
+    <div className="rowcast rowcast-progress">
+      <Bar
+        label="Enrichment"
+        value={state.percent_complete}
+        text={text}
+        height={height}
+        animated={animated && state.status === 'enriching'}
+        segments={[
+          { kind: 'good', percent: share(enriched) },
+          { kind: 'warn', percent: share(unknown) },
+          { kind: 'bad', percent: share(failed) },
+        ]}
+      />
+      {showStats ? (
+        <p className="rowcast-caption" aria-hidden="true">
+          <b>{percent(state.percent_complete)}</b>
+          <span>{count(enriched + failed + unknown)} of {count(total)}</span>
+        </p>
+      ) : null}
+    </div>
+  )
+}
+
+const STAGES = ['queued', 'enriching', 'complete'] as const
+const ENDINGS: Partial<Record<EnrichmentState['status'], string>> = {
+  paused: 'Paused', stopped: 'Stopped', failed: 'Failed', completed: 'Complete', idle: 'Not started', connecting: 'Connecting',
+}
+
+export interface EnrichmentStageIndicatorProps {
+  readonly state: EnrichmentState
+  readonly showBatchProgress?: boolean
+  /** One line in place of the steps. */
+  readonly compact?: boolean
+}
+
+/** Where the work is: queued, enriching, complete, or what keeps it from getting there. */
+export function EnrichmentStageIndicator({ state, showBatchProgress = true, compact = false }: EnrichmentStageIndicatorProps): ReactNode {
+  const { status, current_stage: stage, current_batch: batch, total_batches: batches } = state
+  const isComplete = status === 'completed'
+  const at = isComplete ? STAGES.length : STAGES.indexOf(stage as (typeof STAGES)[number])
+  const said = ENDINGS[status] ?? words(stage ?? status)
+  const batchText = showBatchProgress && batch !== null && batches ? `batch ${count(batch)} of ${count(batches)}` : null
+  return (
+    <div className="rowcast rowcast-stages" data-status={status}>
+      <p role="status" className={compact ? undefined : 'rowcast-hidden'}>{said}</p>
+      {compact ? (batchText ? <p className="rowcast-caption">{words(batchText)}</p> : null) : (
+        <>
+          <ol>
+            {STAGES.map((name, index) => (
+              <li
+                key={name}
+                data-state={index < at ? 'done' : index === at ? 'now' : 'next'}
+                aria-current={index === at ? 'step' : undefined}
+              >
+                {words(name)}
+              </li>
+            ))}
+          </ol>
+          {status === 'enriching' || isComplete ? null : <Pill status={status} />}
+          {batchText ? <p className="rowcast-caption">{words(batchText)}</p> : null}
+        </>
+      )}
+    </div>
+  )
+}
+
+export interface EnrichmentStatsProps {
+  readonly state: EnrichmentState
+  readonly showTiming?: boolean
+  readonly showQuality?: boolean
+  readonly variant?: 'cards' | 'inline'
+}
+
+/** The numbers: outcomes, how long it took and takes, and how much was found. */
+export function EnrichmentStats({ state, showTiming = true, showQuality = true, variant = 'cards' }: EnrichmentStatsProps): ReactNode {
+  const { enriched_items: enriched, failed_items: failed, not_found_items: unknown, pending_items: pending } = state
+  const done = enriched + failed + unknown
+  const seconds = secondsBetween(state.started_at, state.completed_at ?? state.failed_at ?? state.last_update)
+  const figures: [name: string, value: string, kind?: string][] = [
+    ['Items', count(state.total_items)],
+    ['Enriched', count(enriched), 'good'],
+    ['Not found', count(unknown), unknown > 0 ? 'warn' : undefined],
+    ['Failed', count(failed), failed > 0 ? 'bad' : undefined],
+    ['Pending', count(pending)],
+  ].map(([name, value, kind]) => [name, value, kind] as [string, string, string?])
+  if (showQuality && done > 0) figures.push(['Found', percent((enriched / done) * 100)])
+  if (showTiming && seconds !== null) {
+    figures.push(['Time', duration(seconds)])
+    if (state.status === 'enriching' && done > 0 && pending > 0) figures.push(['Left, about', duration((seconds / done) * pending)])
+  }
+  return (
+    <dl className="rowcast rowcast-figures" data-variant={variant}>
+      {figures.map(([name, value, kind]) => (
+        <div key={name} data-kind={kind}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  )
+}
+
+function ComponentRow({ component }: { readonly component: Component }): ReactNode {
+  const data = component.enrichment_data
+  const datasheet = link(data?.datasheet_url)
+  const about = component.error_message ?? data?.description ?? component.manufacturer
+  return (
+    <li>
+      <span className="rowcast-part">{component.mpn ?? 'No part number'}</span>
+      <Pill status={component.status} />
+      <span className="rowcast-about">{about}</span>
+      {datasheet ? <a href={datasheet} target="_blank" rel="noreferrer noopener">Datasheet<span className="rowcast-hidden"> of {component.mpn}</span></a> : null}
+    </li>
+  )
+}
+
+export interface EnrichmentMonitorPanelProps {
+  readonly bomId: string
+  readonly filename?: string
+  readonly enabled?: boolean
+  readonly showStats?: boolean
+  readonly showComponentFeed?: boolean
+  readonly showStage?: boolean
+  readonly onComplete?: (state: EnrichmentState) => void
+  readonly onError?: (error: Problem) => void
+}
+
+/** All of an enrichment: connection, stage, progress, numbers, and the parts as they get their outcome. */
+export function EnrichmentMonitorPanel({
+  bomId, filename, enabled = true, showStats = true, showComponentFeed = true, showStage = true, onComplete, onError,
+}: EnrichmentMonitorPanelProps): ReactNode {
+  const stream = useEnrichmentStream({ bomId, enabled, ...(onComplete ? { onComplete } : {}), ...(onError ? { onError } : {}) })
+  const { state, components, status, error, reconnect } = stream
+  const name = filename ?? 'Bill of materials'
+  const wrong = state.error_message ?? (status === 'ended' ? error?.message : null)
+  return (
+    <section className="rowcast rowcast-panel" aria-label={`Enrichment of ${name}`} aria-busy={state.status === 'enriching'}>
+      <header>
+        <h3>{name}</h3>
+        <ConnectionBadge status={status} error={error} onReconnect={reconnect} />
+      </header>
+      {wrong ? <p role="alert" className="rowcast-alert">{wrong}</p> : null}
+      {showStage ? <EnrichmentStageIndicator state={state} /> : null}
+      <EnrichmentProgressBar state={state} />
+      {showStats ? <EnrichmentStats state={state} /> : null}
+      {showComponentFeed ? (
+        <div className="rowcast-feed" role="region" aria-label="Latest parts" tabIndex={0}>
+          {components.length === 0 ? <p className="rowcast-empty">No part has its outcome yet.</p> : (
+            <ul>{components.map((component) => <ComponentRow key={component.line_item_id} component={component} />)}</ul>
+          )}
+        </div>
+      ) : null}
+    </section>
+  )
+}
