@@ -115,7 +115,7 @@ class Reporter:
 
     def advance(self, n: int = 1, message: str | None = None) -> None:
         """Moves the stage on by ``n`` (0 or more) and, if given, changes the message. From any thread or task; costs
-        about half a microsecond. Raises ValueError for a negative ``n``, TypeError for a fraction, NotRunningError
+        about a third of a microsecond. Raises ValueError for a negative ``n``, TypeError for a fraction, NotRunningError
         outside the block."""
         n = index(n)
         if n < 0:
