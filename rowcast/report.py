@@ -115,8 +115,8 @@ class Reporter:
 
     def advance(self, n: int = 1, message: str | None = None) -> None:
         """Moves the stage on by ``n`` (0 or more) and, if given, changes the message. From any thread or task; costs
-        about a third of a microsecond. Raises ValueError for a negative ``n``, TypeError for a fraction, NotRunningError
-        outside the block."""
+        about a third of a microsecond. Raises ValueError for a negative ``n``, TypeError for a fraction,
+        NotRunningError outside the block."""
         n = index(n)
         if n < 0:
             raise ValueError(f"n must be 0 or more, not {n}")
