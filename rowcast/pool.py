@@ -2,9 +2,10 @@
 
 Both sorts promise the same: at most ``size`` items are under way, an item begins only while the job is neither paused
 nor asked to stop (unless the pool's items are but ``parts`` of one: then they count for nothing either), the first one
-that fails ends the pool (what is under way is cancelled, where it can be; nothing more
-begins) and its exception is raised where the pool is used next, at the latest where its block is left.
+that fails ends the pool (what is under way is cancelled, where it can be; nothing more begins) and its exception is
+raised where the pool is used next, at the latest where its block is left.
 """
+# ruff: noqa: SLF001 - a pool is a part of its job
 
 import asyncio
 import inspect
@@ -57,16 +58,16 @@ class BasePool(Generic[J]):
         self._workers: Workers | None = None
 
     def _open(self) -> None:
-        with self._job._reporting():  # noqa: SLF001 - the pool is a part of its job
-            self._workers = self._job._state.pipeline.add_pool(self._size)  # noqa: SLF001
+        with self._job._reporting():
+            self._workers = self._job._state.pipeline.add_pool(self._size)
 
     def _close(self) -> None:
-        with self._job._writer.lock:  # noqa: SLF001
+        with self._job._writer.lock:
             if self._workers is not None:
-                self._job._state.pipeline.drop_pool(self._workers)  # noqa: SLF001
+                self._job._state.pipeline.drop_pool(self._workers)
 
     def _queue(self, n: int) -> None:
-        with self._job._reporting():  # noqa: SLF001
+        with self._job._reporting():
             self._told.queued = max(0, self._told.queued + n)
 
     @property
@@ -85,13 +86,13 @@ class BasePool(Generic[J]):
         return ahead
 
     def _stage(self) -> Stage:
-        return self._job._state.pipeline.current  # noqa: SLF001
+        return self._job._state.pipeline.current
 
     @contextmanager
     def _working(self, stage: Stage, label: str | None) -> Iterator[None]:
         """One item, in its own task or thread."""
-        lock = self._job._writer.lock  # noqa: SLF001
-        with self._job._reporting():  # noqa: SLF001
+        lock = self._job._writer.lock
+        with self._job._reporting():
             worker = next(each for each in self._told.workers if each.status != "processing")
             worker.status, worker.current = "processing", label
             stage.in_flight += 1
@@ -107,8 +108,8 @@ class BasePool(Generic[J]):
                 stage.in_flight -= 1
                 worker.status, worker.current, worker.track = "idle" if fine else "error", None, None
                 stage.processed += fine and not self._parts
-                self._job._state.changed = True  # noqa: SLF001
-                self._job._writer.wake()  # noqa: SLF001
+                self._job._state.changed = True
+                self._job._writer.wake()
 
 
 class AsyncPool(BasePool[AsyncWaiting]):
@@ -168,7 +169,7 @@ class AsyncPool(BasePool[AsyncWaiting]):
             self._queue(-1)
         try:
             if not self._parts:
-                await self._job._go_on()  # noqa: SLF001
+                await self._job._go_on()
             if self._failure is not None:
                 raise self._failure
             work = self._run(function, args, label or _label(args), self._stage())

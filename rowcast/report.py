@@ -4,6 +4,7 @@ A *place* is where in its job some code runs: the stage, or the nested track, th
 that it is. It goes with the context (contextvars), so a loop inside a loop finds what is around it, in the tasks and
 threads of a pool too.
 """
+# ruff: noqa: SLF001 - a run is a part of its job
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -217,17 +218,17 @@ class _Reporting:
         self._job = job
 
     def __enter__(self) -> None:
-        self._job._writer.lock.acquire()  # noqa: SLF001 - a part of it
+        self._job._writer.lock.acquire()
         try:
-            self._job._check_running()  # noqa: SLF001
+            self._job._check_running()
         except BaseException:
-            self._job._writer.lock.release()  # noqa: SLF001
+            self._job._writer.lock.release()
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._job._state.changed = True  # noqa: SLF001
-        self._job._writer.wake()  # noqa: SLF001
-        self._job._writer.lock.release()  # noqa: SLF001
+        self._job._state.changed = True
+        self._job._writer.wake()
+        self._job._writer.lock.release()
 
 
 class Run:
@@ -241,12 +242,12 @@ class Run:
         total, done = rows.count("total", total), rows.count("done", done) or 0
         self._job = job
         self._top: Stage | None = None
-        around = job._place()  # noqa: SLF001 - a part of it
-        under_way = job._state.pipeline.current  # noqa: SLF001
+        around = job._place()
+        under_way = job._state.pipeline.current
         if around is None and nests and under_way.named and not under_way.over:
             around = Place(job, under_way, None, None)
-        with job._reporting():  # noqa: SLF001
-            pipeline, now = job._state.pipeline, job._writer.clock()  # noqa: SLF001
+        with job._reporting():
+            pipeline, now = job._state.pipeline, job._writer.clock()
             where: Stage | Track
             if around is None:
                 pipeline.begin(name, total, now, done=done)
@@ -263,10 +264,10 @@ class Run:
     def step(self, n: int = 1) -> None:
         """``n`` items more are done. Every item of every loop comes by here, so it is written out."""
         job, top = self._job, self._top
-        state, writer = job._state, job._writer  # noqa: SLF001
+        state, writer = job._state, job._writer
         with writer.mutex:
             if state.end is not None or state.closed_by is not None:
-                job._check_running()  # noqa: SLF001
+                job._check_running()
             if top is not None:
                 top.processed += n
             elif isinstance(self.place.where, Track):
@@ -276,18 +277,18 @@ class Run:
                 writer.wake()
 
     def retotal(self, total: int | None) -> None:
-        with self._job._reporting():  # noqa: SLF001
+        with self._job._reporting():
             where = self.place.where
             where.total = total if total is None or isinstance(where, Track) else where.base + total
 
     def say(self, message: str | None) -> None:
-        with self._job._reporting():  # noqa: SLF001
-            self._job._state.pipeline.message = rows.message(message)  # noqa: SLF001
+        with self._job._reporting():
+            self._job._state.pipeline.message = rows.message(message)
 
     def exhausted(self) -> None:
         """There were no more items, whatever the total said."""
         if self._top is not None:
-            with self._job._reporting():  # noqa: SLF001
+            with self._job._reporting():
                 self._top.over = True
 
     def close(self) -> None:
@@ -297,9 +298,9 @@ class Run:
         self.place.open = False
         with suppress(ValueError):  # a generator that was left is finalized in another context
             PLACE.reset(self._token)
-        with self._job._writer.lock:  # noqa: SLF001
+        with self._job._writer.lock:
             if isinstance(self.place.where, Track):
-                self._job._state.pipeline.leave(self.place.where)  # noqa: SLF001
+                self._job._state.pipeline.leave(self.place.where)
             if self._worker is not None:
                 self._worker.track = None
 

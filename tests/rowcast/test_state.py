@@ -120,19 +120,19 @@ def test_progress_waits_while_a_call_carries_it():
     assert json.loads(deliver(job, 3.5).body)["progress_current"] == 2
 
 
-def test_while_it_is_paused_heartbeats_come_every_second_and_tell_when_it_is_resumed():
+def test_while_it_is_paused_heartbeats_come_often_and_tell_when_it_is_resumed():
     job = started_state()
     advance(job)
     job.settle(job.take(1), Delivered([{"status": "paused", "cancel_requested_at": None}]), 1)
     paused = job.resumed
-    assert job.due() == 2
-    job.settle(job.take(2), Delivered({"status": "paused", "cancel_requested": False}), 2)
+    assert job.due() == 6
+    job.settle(job.take(6), Delivered({"status": "paused", "cancel_requested": False}), 6)
     assert job.resumed is paused
-    assert job.due() == 3
-    job.settle(job.take(3), Delivered({"status": "running", "cancel_requested": False}), 3)
+    assert job.due() == 11
+    job.settle(job.take(11), Delivered({"status": "running", "cancel_requested": False}), 11)
     assert paused.done()
     assert job.resumed is None
-    assert job.due() == 23
+    assert job.due() == 31
 
 
 @pytest.mark.parametrize("status", ["stopped", "lost"])
