@@ -10,9 +10,9 @@ The contract, which tests/rowcast/test_state.py holds it to:
   no sooner than `interval` after the last; the end carries it in its own write, or comes right after it. What was not
   written is still the newest state, so memory does not grow however long nothing can be written. While a call that
   carries it is under way (`hold`), it is not due.
-- A heartbeat is due every third of the lease, whether anything advances or not; while the job is paused every
-  five seconds, at least. It tells what others have done to the job, and so does the answer to progress: asked to stop, paused
-  (`resumed` is what to wait for), ended (nothing is written any more), or given to somebody else.
+- A heartbeat is due every third of the lease, whether anything advances or not; while the job is paused every five
+  seconds, at least. It tells what others have done to the job, and so does the answer to progress: asked to stop,
+  paused (`resumed` is what to wait for), ended (nothing is written any more), or given to somebody else.
 - What failed to arrive is due again after a growing, jittered pause, for ever. Every write may therefore arrive twice
   and must bear it: inserts carry their ids and skip what is there, updates set values.
 - What was refused is not sent again: its caller is told, or, where nobody waits, the next caller. A batch that was
