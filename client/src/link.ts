@@ -447,7 +447,7 @@ function denial(reason: string | undefined): Problem | null {
 }
 
 /** What the service says is wrong; of something else that answers in its place, the status. */
-async function problemOf(response: Response): Promise<Problem> {
+export async function problemOf(response: Response): Promise<Problem> {
   const told: unknown = await response.json().catch(() => null)
   const { error, message } = (told ?? {}) as { error?: unknown; message?: unknown }
   if (typeof error === 'string') return { code: error, message: String(message ?? error) }

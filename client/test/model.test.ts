@@ -140,7 +140,7 @@ const step: fc.Arbitrary<[string, (run: Run) => unknown]> = fc.oneof(
   }]),
 )
 
-it('in the end each tab shows what there is', { timeout: 60_000 }, async () => {
+it('in the end each tab shows what there is', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), fc.nat(), async (steps, seed) => {
       const run = new Run(seed)

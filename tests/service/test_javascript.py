@@ -1,7 +1,6 @@
 """The TypeScript client as it is built, in Node, against the running service."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from devstack.lite import find_node
 from tests.conftest import ROOT
 from tests.service.conftest import Project
 
@@ -22,8 +22,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built client's entry, of the sources as they are."""
     directory = tmp_path_factory.mktemp("client")
     (directory / "package.json").write_text('{"type": "module"}')
-    tsc = CLIENT / "node_modules" / ".bin" / "tsc"
-    subprocess.run([tsc, "--project", CLIENT / "tsconfig.build.json", "--outDir", directory / "dist"], check=True)
+    tsc = CLIENT / "node_modules" / "typescript" / "bin" / "tsc"
+    subprocess.run(
+        [find_node(), tsc, "--project", CLIENT / "tsconfig.build.json", "--outDir", directory / "dist"], check=True
+    )
     return directory / "dist" / "index.js"
 
 
@@ -57,11 +59,9 @@ class Page:
 
 @contextmanager
 def page(built: Path, service: str, token: str, **feed: str) -> Iterator[Page]:
-    node = shutil.which("node")
-    assert node, "Node.js is missing"
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [node, PAGE, built, service, token, json.dumps(feed)], stdin=pipe, stdout=pipe, text=True
+        [find_node(), PAGE, built, service, token, json.dumps(feed)], stdin=pipe, stdout=pipe, text=True
     ) as process:
         try:
             yield Page(process)
@@ -121,6 +121,10 @@ def test_an_enrichment_is_told_each_event_once_to_its_end(built: Path, service: 
         assert names[-2:] == ["enrichment.completed", "stream_end"]
         assert watching.shows["data"]["state"]["percent_complete"] == 100.0
         assert len(watching.shows["data"]["components"]) == 23
+    with page(built, service, project.token, kind="enrichmentFeed", bomId=bom) as late:
+        late.is_("ended")
+        assert [event["event"] for event in late.events if "enrichment" in event["event"]][-1] == "enrichment.completed"
+        assert (late.shows["error"], len(late.shows["data"]["components"])) == (None, 23)
 
 
 def test_a_page_hears_what_it_may_not_see(built: Path, service: str, project: Project) -> None:
