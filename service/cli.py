@@ -15,9 +15,12 @@ from uuid import UUID
 import click
 
 if TYPE_CHECKING:  # importing rowcast takes longer than all of --help
+    from service.findings import Finding
     from workers.pool import Handler
 
 Result = TypeVar("Result")
+MIGRATION = "rowcast"
+"""What the migration that `init` writes is called."""
 
 # By name, because importing rowcast alone takes longer than all of --help.
 EXPECTED_ERRORS = frozenset({"rowcast.errors", "service.errors", "devstack.errors", "boms.errors"})
@@ -137,7 +140,8 @@ def serve(bind: str | None, config: Path | None) -> None:
 def doctor(access_token: str | None) -> None:
     """Check that a Supabase project is as the service needs it, and say what to do where it is not."""
     need("service", "quart", "hypercorn", "supabase", "jwt")
-    from service.doctor import Level, examine
+    from service.doctor import examine
+    from service.findings import Level
     from service.logs import configure
     from service.settings import Settings
 
@@ -148,9 +152,7 @@ def doctor(access_token: str | None) -> None:
         failed = 0
         async for finding in examine(settings, access_token):
             failed += finding.level is Level.FAIL
-            click.echo(f"{finding.level.value:5}{finding.about}: {finding.seen}")
-            if finding.advice:
-                click.echo(f"     → {finding.advice}")
+            show(finding)
         return failed
 
     if failed := asyncio.run(tell()):
@@ -288,6 +290,45 @@ def watch(
     show = watching.watch if bom is None else watch_bom.watch
     with view, suppress(KeyboardInterrupt):
         asyncio.run(show(stream, view, until_done=until_done))
+
+
+@cli.command()
+@click.option("--database-url", envvar="DATABASE_URL", show_envvar=True, required=True,
+              help="The database's connection string: 'Connect' in Supabase's dashboard shows it.")  # fmt: skip
+@click.option("--project-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path(),
+              help="The directory that holds supabase/. [default: this one]")  # fmt: skip
+def init(database_url: str, project_dir: Path) -> None:
+    """Look at a project's own tables, and write the migration that makes their pages exact, for review.
+
+    Nothing is applied, and nothing is written where something is in the way. ROWCAST_TABLES maps names.
+    """
+    need("init", "psycopg")
+    need("service", "pydantic", "jwt")
+    from service import adoption, catalog
+    from service.findings import Level
+    from service.settings import tables_in
+
+    tables = tables_in(os.environ)
+    facts = catalog.look(database_url, tables)
+    found = list(adoption.findings(facts, tables))
+    for finding in found:
+        show(finding)
+    if failed := sum(finding.level is Level.FAIL for finding in found):
+        fail(f"Nothing is written: {failed} of these are in the way.", 1)
+    folder = project_dir / "supabase" / "migrations"
+    if before := sorted(folder.glob(f"*_{MIGRATION}.sql")):
+        fail(f"{before[0]} is there already: review and apply it, or delete it and try again.", 1)
+    text = adoption.migration(facts, tables, catalog.shipped("change_log"), catalog.shipped("doctor"))
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{time.strftime('%Y%m%d%H%M%S', time.gmtime())}_{MIGRATION}.sql"
+    file.write_text(text, encoding="utf-8")
+    click.echo(f"Written: {file}. Review it, then apply it: supabase db push. The service finds it by itself.")
+
+
+def show(finding: "Finding") -> None:
+    click.echo(f"{finding.level.value:5}{finding.about}: {finding.seen}")
+    if finding.advice:
+        click.echo(f"     → {finding.advice}")
 
 
 async def ended_in_order(work: Coroutine[None, None, Result]) -> Result:

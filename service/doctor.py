@@ -3,12 +3,9 @@
 It changes nothing but for one row of the change log, of a feed that nobody can listen to (``rowcast_probe``).
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any
 from uuid import uuid4
 
@@ -16,11 +13,16 @@ import httpx
 import jwt
 
 from service.access.jwks import KeySet, Verifier
+from service.access.rest import Rest
 from service.access.tokens import LEEWAY_SECONDS
 from service.changes.change import FeedKey
 from service.changes.realtime import READY_SECONDS, RealtimeGeneration
+from service.doctor_direct import MIGRATE, Listening, comes, examine_direct
 from service.errors import ApiError
+from service.findings import Finding, Level, fail, ok, warn
+from service.mode import has_log
 from service.settings import Settings, legacy_role
+from service.tables import STANDARD, Tables
 
 ASK_SECONDS = 10.0
 DELIVERY_SECONDS = 10.0
@@ -34,35 +36,10 @@ TRACKED = {
     "boms": "enrichment",
 }
 """The tables that the feeds are made of."""
+OWN = frozenset({"boms", "enrichment_events", "project_members"})
+"""Those of them that a database which was there before rowcast need not have."""
 SECRET = ("feed_changes", "stream_tickets")
 """Tables that no page may read."""
-MIGRATE = "Apply supabase/migrations to it: `supabase link`, then `supabase db push`."
-
-
-class Level(Enum):
-    """``WARN`` works, but not as it should; ``FAIL`` does not."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was looked at, what was seen, and what to do about it when it is not well."""
-
-    level: Level
-    about: str
-    seen: str
-    advice: str = ""
-
-
-def ok(about: str, seen: str) -> Finding:
-    return Finding(Level.OK, about, seen)
-
-
-def fail(about: str, seen: str, advice: str) -> Finding:
-    return Finding(Level.FAIL, about, seen, advice)
 
 
 async def examine(settings: Settings, token: str | None = None) -> AsyncIterator[Finding]:
@@ -79,12 +56,20 @@ async def examine(settings: Settings, token: str | None = None) -> AsyncIterator
         async for finding in _tokens(client, settings, token):
             yield finding
         asked_at = time.time()
+        if await has_log(Rest(client, settings.supabase_url, settings.secret_key)) is False:
+            async for finding in examine_direct(client, settings):
+                yield finding
+            return
         diagnosis, finding = await _diagnose(client, settings)
         yield finding
         if diagnosis is None:
             return
         yield clock(datetime.fromisoformat(diagnosis["now"]).timestamp(), (asked_at + time.time()) / 2)
-        for finding in (*tables(diagnosis), publication(diagnosis), retention(diagnosis, settings.retention_days)):
+        for finding in (
+            *tables(diagnosis, settings.tables),
+            publication(diagnosis),
+            retention(diagnosis, settings.retention_days),
+        ):
             yield finding
         yield await _realtime(client, settings)
 
@@ -204,29 +189,35 @@ def clock(database: float, here: float) -> Finding:
     if abs(ahead) > LEEWAY_SECONDS:
         return fail(about, seen, advice)
     if abs(ahead) > 1:
-        return Finding(Level.WARN, about, f"{seen}; the metric of the lag is off by as much", advice)
+        return warn(about, f"{seen}; the metric of the lag is off by as much", advice)
     return ok(about, "this machine's and the database's agree")
 
 
-def tables(diagnosis: Mapping[str, Any]) -> Iterator[Finding]:
-    """Tracking and row level security. ``diagnosis`` is what ``rowcast_diagnosis`` returns."""
+def tables(diagnosis: Mapping[str, Any], mapped: Tables = STANDARD) -> Iterator[Finding]:
+    """Tracking and row level security. ``diagnosis`` is what ``rowcast_diagnosis`` returns.
+
+    A database that has nothing of BOMs and members was there before rowcast, and need not have them.
+    """
     found: Mapping[str, Mapping[str, Any]] = diagnosis["tables"]
-    missing = [name for name in (*TRACKED, *SECRET) if name not in found]
+    theirs = {mapped.ours[name].there if name in mapped.ours else name: feed for name, feed in TRACKED.items()}
+    is_adopted = not found.keys() & OWN and found.keys() & mapped.there.keys()
+    tracked = {name: feed for name, feed in theirs.items() if not (is_adopted and name in OWN)}
+    missing = [name for name in (*tracked, *SECRET) if name not in found]
     if missing:
         yield fail("tables", f"missing: {_list(missing)}", MIGRATE)
     about = "tracking"
-    wrong = [name for name, feed in TRACKED.items() if name in found and found[name]["feed"] != feed]
-    off = [name for name in TRACKED if name in found and found[name]["disabled"]]
+    wrong = [name for name, feed in tracked.items() if name in found and found[name]["feed"] != feed]
+    off = [name for name in tracked if name in found and found[name]["disabled"]]
     if wrong:
-        advice = f"select rowcast.track('public.{wrong[0]}', feed => '{TRACKED[wrong[0]]}', …): see docs/database.md."
+        advice = f"select rowcast.track('public.{wrong[0]}', feed => '{tracked[wrong[0]]}', …): see docs/database.md."
         yield fail(about, f"changes of these tables are not in their feed: {_list(wrong)}", advice)
     if off:
-        advice = f"alter table {off[0]} enable trigger all; select rowcast.restart('{TRACKED[off[0]]}');"
+        advice = f"alter table {off[0]} enable trigger all; select rowcast.restart('{tracked[off[0]]}');"
         yield fail(about, f"triggers are disabled, changes are lost: {_list(off)}", advice)
     if not wrong and not off:
-        yield ok(about, f"{len(TRACKED)} tables")
+        yield ok(about, f"{len(tracked)} tables")
     about = "row level security"
-    unprotected = [name for name in (*TRACKED, *SECRET) if name in found and not found[name]["rls"]]
+    unprotected = [name for name in (*tracked, *SECRET) if name in found and not found[name]["rls"]]
     open_to = [
         f"{name} ({_list(found[name]['read_by'])})" for name in SECRET if name in found and found[name]["read_by"]
     ]
@@ -246,14 +237,14 @@ def publication(diagnosis: Mapping[str, Any]) -> Finding:
     without = "streams work, a second late, by reading the database"
     if published is None:
         advice = "create publication supabase_realtime for table public.feed_changes;"
-        return Finding(Level.WARN, about, f"there is no supabase_realtime: {without}", advice)
+        return warn(about, f"there is no supabase_realtime: {without}", advice)
     log = diagnosis["tables"].get("feed_changes", {"published": False})
     if not log["published"]:
         advice = "alter publication supabase_realtime add table public.feed_changes;"
-        return Finding(Level.WARN, about, f"feed_changes is not in supabase_realtime: {without}", advice)
+        return warn(about, f"feed_changes is not in supabase_realtime: {without}", advice)
     if not published["inserts"]:
         advice = "alter publication supabase_realtime set (publish = 'insert, update, delete, truncate');"
-        return Finding(Level.WARN, about, f"supabase_realtime leaves out inserts: {without}", advice)
+        return warn(about, f"supabase_realtime leaves out inserts: {without}", advice)
     return ok(about, "supabase_realtime has the change log")
 
 
@@ -267,7 +258,7 @@ def retention(diagnosis: Mapping[str, Any], days: float) -> Finding:
     seen = f"reaches back {age.days} days at most"
     if days == 0 and age > timedelta(days=30):
         advice = "Prune it: select prune_feed_changes() in a job of pg_cron, or ROWCAST_RETENTION_DAYS above 0."
-        return Finding(Level.WARN, about, f"{seen}, and this service does not prune it", advice)
+        return warn(about, f"{seen}, and this service does not prune it", advice)
     return ok(about, seen)
 
 
@@ -275,52 +266,29 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-class _Listening:
-    """Hears one key."""
-
-    def __init__(self) -> None:
-        self.subscribed = asyncio.Event()
-        self.heard = asyncio.Event()
-
-    def ready(self, _key: FeedKey) -> None:
-        self.subscribed.set()
-
-    def record(self, _key: FeedKey, _record: Mapping[str, Any] | None) -> None:
-        self.heard.set()
-
-
 async def _realtime(client: httpx.AsyncClient, settings: Settings) -> Finding:
     about = "Realtime"
     slower = "Until then streams work a second late, by reading the database."
     key = FeedKey(FEED, str(uuid4()))
-    listening = _Listening()
+    listening = Listening()
     generation = RealtimeGeneration(settings.supabase_url, settings.secret_key, listening)
     try:
         try:
             await generation.open()
         except Exception as error:  # noqa: BLE001 - whatever stops the connection is what there is to tell
             advice = f"Is Realtime enabled for the project, and are WebSockets let through? {slower}"
-            return Finding(Level.WARN, about, f"can't connect: {error!r}", advice)
+            return warn(about, f"can't connect: {error!r}", advice)
         generation.join(key)
-        if not await _comes(listening.subscribed, generation, READY_SECONDS):
+        if not await comes(listening.subscribed, generation, READY_SECONDS):
             advice = f"Look at the project's Realtime logs: its replication slots, its limits. {slower}"
-            return Finding(Level.WARN, about, "does not subscribe to the database", advice)
+            return warn(about, "does not subscribe to the database", advice)
         began = time.perf_counter()
         answer = await _call(client, settings, "rowcast_probe", {"key": key.key})
         if isinstance(answer, httpx.HTTPError) or not answer.is_success:
             return fail(about, "no test change can be written", MIGRATE)
-        if not await _comes(listening.heard, generation, DELIVERY_SECONDS):
+        if not await comes(listening.heard, generation, DELIVERY_SECONDS):
             advice = f"Is feed_changes in the publication, and the project within its message limits? {slower}"
-            return Finding(Level.WARN, about, "did not deliver a test change", advice)
+            return warn(about, "did not deliver a test change", advice)
         return ok(about, f"delivered a test change in {(time.perf_counter() - began) * 1000:.0f} ms")
     finally:
         await generation.close()
-
-
-async def _comes(event: asyncio.Event, generation: RealtimeGeneration, seconds: float) -> bool:
-    """Whether ``event`` happens before the generation ends, within ``seconds``."""
-    waiting = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(generation.ended())]
-    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for each in waiting:
-        each.cancel()
-    return event.is_set()

@@ -1,6 +1,7 @@
 """The service's own exceptions.
 
 RowcastServiceError
+├── CatalogError          `rowcast init` can't look at the database
 ├── SettingsError         the environment is missing something or has it wrong
 ├── DatabaseUnavailable   the database could not be asked; trying again may help
 ├── DatabaseRefused       the database refused the question; trying again does not help
@@ -17,6 +18,10 @@ class RowcastServiceError(Exception):
 
 class SettingsError(RowcastServiceError):
     """The message, one line, names every variable at fault and what would be right."""
+
+
+class CatalogError(RowcastServiceError):
+    """The message, one line, says what the database or the network has against it."""
 
 
 class DatabaseUnavailable(RowcastServiceError):

@@ -153,6 +153,17 @@ class Settings(BaseModel):
             raise SettingsError(" ".join(_complaints(error))) from None
 
 
+def tables_in(environment: Mapping[str, str]) -> Tables:
+    """What ROWCAST_TABLES maps, for who needs no other setting. Raises :class:`SettingsError`."""
+    if not (file := environment.get("ROWCAST_TABLES", "").strip()):
+        return STANDARD
+    try:
+        found: Tables = _tables(file)
+    except ValueError as error:
+        raise SettingsError(f"ROWCAST_TABLES {error}.") from None
+    return found
+
+
 def _complaints(error: ValidationError) -> list[str]:
     told = []
     for item in error.errors(include_input=False, include_url=False):

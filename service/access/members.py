@@ -20,6 +20,8 @@ TRUSTED_LIMIT = 10_000
 QUESTIONS_AT_ONCE = 32
 """With one token: more is somebody who asks for one project after the other, at the cost of all who wait behind."""
 
+NO_SUCH_COLUMN = "42703"
+
 Question = tuple[str, str]
 """A token and a project's id."""
 
@@ -40,6 +42,7 @@ class Members:
         self._rest = rest
         self._clock = clock
         self._trusted: dict[Question, Membership] = {}  # oldest first
+        self._columns = "id,organization_id"
         self._under_way: Counter[str] = Counter()
         self._asking: dict[Question, tuple[float, asyncio.Task[Membership]]] = {}  # since when
 
@@ -103,14 +106,24 @@ class Members:
 
     async def _ask(self, question: Question, asked_at: float) -> Membership:
         token, project_id = question
-        said = await self.ask("projects", {"id": f"eq.{project_id}", "select": "id,organization_id"}, token)
+        said = await self._project(project_id, token)
         match said:
             # Not just anything: only the row itself lets somebody in.
-            case [{"id": str(id_), "organization_id": str(organization_id)}] if id_ == project_id:
-                return Membership(project_id, organization_id, asked_at)
+            case [{"id": str(id_), **rest}] if id_ == project_id:
+                organization_id = rest.get("organization_id")
+                return Membership(project_id, None if organization_id is None else str(organization_id), asked_at)
             case []:
                 raise not_found("project")
         raise DatabaseUnavailable(f"projects: not an answer of the database ({str(said)[:200]})")
+
+    async def _project(self, project_id: str, token: str) -> object:
+        try:
+            return await self.ask("projects", {"id": f"eq.{project_id}", "select": self._columns}, token)
+        except Refused as error:
+            if error.code != NO_SUCH_COLUMN or self._columns == "id":
+                raise
+            self._columns = "id"  # the projects of a database that was there before rowcast
+            return await self._project(project_id, token)
 
     async def ask(self, table: str, parameters: dict[str, str], token: str) -> object:
         """What a table shows the user whose token it is. Raises as :meth:`require`, but for the 404."""

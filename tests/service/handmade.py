@@ -1,15 +1,19 @@
 """A Supabase project that was made before anybody knew of rowcast: three tables, made by hand, and their rows."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import psutil
 import psycopg
 
+from devstack.leftovers import MARK
+from devstack.postgres import Postgres
+from devstack.stack import BOOTSTRAP, run_script
 from tests.conftest import StackFacts, running_devstack
 from tests.service.conftest import add_user
 
@@ -45,8 +49,35 @@ create table public.proposed_nodes (
 alter table public.jobs enable row level security;
 create policy "one's own, and nobody's" on public.jobs for select to authenticated using
   (owner is null or owner = auth.uid());
+alter table public.ingestion_sources enable row level security;
+alter table public.proposed_nodes enable row level security;
+create policy "whoever is signed in" on public.ingestion_sources for select to authenticated using (true);
+create policy "whoever is signed in" on public.proposed_nodes for select to authenticated using (true);
 alter publication supabase_realtime add table public.jobs, public.ingestion_sources, public.proposed_nodes;
 """
+
+
+AUTH = """
+create table auth.users (id uuid primary key);
+create function auth.uid() returns uuid language sql stable as $$
+  select nullif(current_setting('request.jwt.claims', true)::json ->> 'sub', '')::uuid
+$$;
+grant execute on function auth.uid() to authenticated;
+"""
+
+
+@contextmanager
+def handmade_database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a database with these tables and nothing else, without a Supabase around it."""
+    name = f"handmade_{uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+        run_script(postgres.url(name), BOOTSTRAP)
+        with psycopg.connect(postgres.url(name), autocommit=True) as database:
+            database.execute(AUTH)
+            database.execute(TABLES)
+        yield postgres.url(name)
+        admin.execute(f"drop database {name} with (force)")
 
 
 @contextmanager
@@ -60,6 +91,15 @@ def handmade_stack(directory: Path, tables: str = TABLES) -> Iterator[StackFacts
         running_devstack(directory / "data", f"--project-dir={directory / 'project'}", "--faults", log=log) as facts,
     ):
         yield facts
+
+
+def restart_rest(stack: StackFacts) -> None:
+    """Has Supabase Lite look at the tables and functions anew, which PostgREST does by itself: it is started again."""
+    part = f"lite:{stack.data_dir.resolve()}"
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.environ().get(MARK) == part:
+                child.terminate()
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,18 @@ from uuid import uuid4
 
 import click
 import jwt
+import psycopg
 import pytest
 
 from devstack.accounts import access_token
 from devstack.errors import DevstackError
+from devstack.postgres import Postgres
 from rowcast.errors import ConfigError
 from service import cli
 from service.errors import SettingsError
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, service_environment
+from tests.service.handmade import handmade_database
 
 ROWCAST = Path(sys.executable).parent / "rowcast"
 PROJECT = "00000000-0000-4000-8000-000000000002"
@@ -32,7 +35,7 @@ BOMS = Path(__file__).parents[2] / "examples" / "boms"
 PARTS = str(BOMS / "parts.csv")
 SECONDS = 60
 """Far more than any command here takes: the bound of one that hangs."""
-COMMANDS = ("dev", "serve", "doctor", "token", "ingest", "enrich", "watch")
+COMMANDS = ("dev", "serve", "doctor", "init", "token", "ingest", "enrich", "watch")
 
 Environment = dict[str, str]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -280,6 +283,38 @@ def email_of(project: Project) -> str:
     row = project.database.execute("select email from auth.users where id = %s", [project.user_id]).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def test_init_writes_what_is_missing_once_and_applies_nothing(run: Run, postgres: Postgres, tmp_path: Path) -> None:
+    with handmade_database(postgres) as url:
+        done = run("init", DATABASE_URL=url)
+        assert (done.returncode, done.stderr) == (0, "")
+        [file] = (tmp_path / "supabase" / "migrations").iterdir()
+        assert file.name.endswith("_rowcast.sql")
+        assert f"Written: supabase/migrations/{file.name}." in done.stdout
+        assert "ok   jobs: can be tracked" in done.stdout
+        with psycopg.connect(url) as database:
+            assert database.execute("select to_regclass('feed_changes')").fetchone() == (None,)
+        again = run("init", DATABASE_URL=url)
+        assert again.returncode == 1
+        assert again.stderr.startswith(f"supabase/migrations/{file.name} is there already")
+
+
+def test_init_writes_nothing_where_something_is_in_the_way(run: Run, postgres: Postgres, tmp_path: Path) -> None:
+    tables = tmp_path / "tables.toml"
+    tables.write_text('[jobs]\ntable = "tasks"\n')
+    with handmade_database(postgres) as url:
+        done = run("init", DATABASE_URL=url, ROWCAST_TABLES="tables.toml")
+    assert done.returncode == 1
+    assert (
+        "FAIL tasks: there is no such table\n     → If it is called something else, say so in ROWCAST_T" in done.stdout
+    )
+    assert done.stderr == "Nothing is written: 1 of these are in the way.\n"
+    assert not (tmp_path / "supabase").exists()
+    tables.write_text("[jobs")
+    assert "ROWCAST_TABLES names 'tables.toml', which can't be read as TOML" in one_line(
+        run("init", DATABASE_URL="postgresql://nowhere", ROWCAST_TABLES="tables.toml"), 1
+    )
 
 
 def test_token_prints_a_users_token_and_nothing_else(run: Run, environment: Environment, project: Project) -> None:

@@ -1,16 +1,20 @@
 """Direct mode on a database made by hand, and the way from there to the change log, as pages see them."""
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from tests.conftest import StackFacts
 from tests.service.conftest import add_user, served, service_environment
-from tests.service.handmade import Handmade, handmade_project, handmade_stack
+from tests.service.handmade import Handmade, handmade_project, handmade_stack, restart_rest
 from tests.service.pages import Page, opened
 
 REREAD = "0.4"
@@ -170,6 +174,70 @@ def test_a_token_that_is_no_good_opens_nothing(direct: str, project: Handmade) -
     assert httpx.get(status(direct, project)).json()["error"] == "missing_token"
 
 
-def test_readiness_says_which_mode_it_is(direct: str) -> None:
+def test_readiness_and_doctor_say_which_mode_it_is(direct: str, old: StackFacts) -> None:
     answer = httpx.get(f"{direct}/readyz").json()
     assert (answer["status"], answer["mode"], answer["database"]) == ("ready", "direct", True)
+    told = doctor(old)
+    assert told.returncode == 0
+    assert "warn change log: the database has none: direct mode" in told.stdout
+    assert "ok   Realtime: tells of ingestion_sources, jobs, proposed_nodes" in told.stdout
+
+
+# The way to the change log
+
+
+async def test_the_migration_makes_the_same_pages_exact(scratch: Path) -> None:
+    directory = scratch / "moving"
+    directory.mkdir()
+    with (
+        handmade_stack(directory) as stack,
+        handmade_project(stack) as project,
+        served({**service_environment(stack), "ROWCAST_REREAD_SECONDS": REREAD}) as url,
+    ):
+        project.job("Before")
+        async with opened(status(url, project), project.headers) as page:
+            assert (await page.next())["exact"] is False
+            await page.until("snapshot")
+            adopt(stack, directory / "project")
+            project.job("Meanwhile")
+            end = await page.until("stream_end")
+            assert (end["reason"], end["reconnect"]) == ("shutdown", True)
+            before = titles(page)
+            assert len(page.ids) == 1
+        project.job("Away")
+        headers = {**project.headers, "Last-Event-ID": str(page.ids[0])}
+        async with opened(status(url, project), headers) as page:
+            connected = await page.next()
+            assert (connected["exact"], connected["resumed"]) == (True, True)
+            job = project.job("After")
+            await page.until("job_update", jobId=job)
+            assert before | titles(page) == {"Meanwhile", "Away", "After"}
+            assert len(page.ids) >= 2
+            assert "reset" not in page.types
+        await asyncio.to_thread(is_well, stack, url, project)
+
+
+def is_well(stack: StackFacts, url: str, project: Handmade) -> None:
+    """What the log has beside streams, and what doctor says of it."""
+    assert httpx.get(f"{url}/readyz").json()["mode"] == "log"
+    ticket = httpx.post(f"{url}/api/projects/{project.id}/stream-tickets", headers=project.headers)
+    assert ticket.status_code == 201
+    told = doctor(stack)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "ok   tracking: 3 tables" in told.stdout
+
+
+def adopt(stack: StackFacts, project_dir: Path) -> None:
+    """`rowcast init`, and its migration applied as `supabase db push` would."""
+    environment = {**service_environment(stack), "DATABASE_URL": stack.database_url}
+    command = [sys.executable, "-m", "service.cli", "init", "--project-dir", str(project_dir)]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    [migration] = (project_dir / "supabase" / "migrations").glob("*_rowcast.sql")
+    with psycopg.connect(stack.database_url) as database:
+        database.execute(migration.read_bytes())
+    restart_rest(stack)
+
+
+def doctor(stack: StackFacts) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "service.cli", "doctor"]
+    return subprocess.run(command, env=service_environment(stack), check=False, capture_output=True, text=True)

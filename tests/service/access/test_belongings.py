@@ -12,9 +12,12 @@ from service.access.members import Members
 from service.access.operators import OPERATOR
 from service.access.rest import Rest
 from service.access.tokens import Principal
-from service.errors import ApiError, DatabaseUnavailable
+from service.errors import ApiError, DatabaseUnavailable, Refused
+from service.tables import mapped
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project, add_user
+
+ROW_ID = str(uuid4())
 
 
 @pytest.fixture
@@ -91,3 +94,26 @@ async def test_nonsense_is_no_answer(project: Project, stack: StackFacts) -> Non
     async with httpx.AsyncClient(transport=httpx.MockTransport(nonsense)) as client:
         with pytest.raises(DatabaseUnavailable, match="not an answer of the database"):
             await belongings_at(client, "http://gateway.test", stack).project(OPERATOR, "boms", str(uuid4()))
+
+
+async def test_tables_and_columns_are_asked_for_as_the_database_calls_them(stack: StackFacts) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/rest/v1/tasks"
+        assert dict(request.url.params) == {"task_id": f"eq.{ROW_ID}", "select": "task_id,project"}
+        return httpx.Response(200, json=[{"task_id": ROW_ID, "project": "p"}])
+
+    tables = mapped({"jobs": {"table": "tasks", "columns": {"id": "task_id", "project_id": "project"}}})
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        rest = Rest(client, "http://gateway.test", stack.secret_key)
+        belongings = Belongings(Members(rest, time.monotonic), rest, tables)
+        assert await belongings.project(OPERATOR, "jobs", ROW_ID) == "p"
+
+
+@pytest.mark.parametrize(("code", "error"), [("PGRST205", ApiError), ("42P01", ApiError), ("42501", Refused)])
+async def test_a_table_that_is_not_there_has_no_such_row(stack: StackFacts, code: str, error: type[Exception]) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"code": code, "message": "no"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(error):
+            await belongings_at(client, "http://gateway.test", stack).project(OPERATOR, "boms", ROW_ID)
