@@ -26,6 +26,7 @@ from tests.oracle.faults import Faults, end_in_peace
 from tests.oracle.leaks import Holdings, after_work, idle, memory_settled, places_missing
 from tests.oracle.pages import Page, Seen
 from tests.oracle.pollers import Poller
+from tests.oracle.several import SeveralViewer, SocketViewer
 from tests.oracle.stage import USERS, Stage, stage
 from tests.oracle.verdict import Complaints, Verdict
 from tests.oracle.viewers import Viewer
@@ -34,6 +35,8 @@ from tests.oracle.writers import LAST_EVENTS, LAST_STALLED, Writer, Written
 VIEWERS = 30
 POLLERS = 4
 BOM_VIEWERS = 14
+SEVERAL_VIEWERS = 5
+SOCKET_VIEWERS = 5
 WRITERS = 4
 CALM_SECONDS = 90.0
 """How long viewers may take to catch up once nothing goes wrong any more."""
@@ -73,10 +76,13 @@ class Play:
         self._seen = Seen()
         self._written = Written()
         self._audits = 0
-        self._viewers = [self._page(Viewer, number, stage_.projects) for number in range(VIEWERS)]
+        self._viewers: list[Viewer] = [self._page(Viewer, number, stage_.projects) for number in range(VIEWERS)]
         pollers = [self._page(Poller, number, stage_.projects) for number in range(POLLERS)]
         boms = [self._page(BomViewer, number, list(stage_.boms)) for number in range(BOM_VIEWERS)]
-        self._pages: list[Page] = [*self._viewers, *pollers, *boms]
+        several = [self._page(SeveralViewer, number, stage_.projects) for number in range(SEVERAL_VIEWERS)]
+        sockets = [self._page(SocketViewer, number, stage_.projects) for number in range(SOCKET_VIEWERS)]
+        self._pages: list[Page] = [*self._viewers, *pollers, *boms, *several, *sockets]
+        self._viewers += [part for page in (*several, *sockets) for part in page.parts.values()]
         self._faults = Faults(stage_, self._random("faults"), self._complaints, seconds)
 
     def _random(self, for_: str) -> random.Random:

@@ -51,8 +51,8 @@ def habits(random_: random.Random) -> Habits:
     )
 
 
-class Stream(Page):
-    """One page that streams. A feed's own class says where, and takes the messages."""
+class Connected(Page):
+    """One page and its connections. Who derives from it says where to, and takes the events."""
 
     path: str
     tickets_path: str
@@ -66,25 +66,20 @@ class Stream(Page):
     ) -> None:
         self._habits = habits(random_)
         super().__init__(f"{name} {self._habits}", key, user, stage, random_, complaints, seen)
-        self._greeted = False
         self._ended = False
         self._retry_after = 0.0
+
+    @abstractmethod
+    def begin(self) -> None:
+        """A connection begins, with what it has."""
 
     @abstractmethod
     def forget(self) -> None:
         """It is opened anew: what it has is gone."""
 
     @abstractmethod
-    def greet(self, message: Message) -> None:
-        """Takes ``connected``."""
-
-    @abstractmethod
-    def snapshot(self, message: Message, *, carries_id: bool) -> bool:
-        """Takes a (part of a) snapshot; returns whether it is whole now."""
-
-    @abstractmethod
-    def news(self, type_: str, message: Message, id_: int | None) -> None:
-        """Takes a message of the feed's own. Raises KeyError for a type or a field that the contract does not have."""
+    def take(self, event: Event) -> None:
+        """Raises KeyError and ValueError for a message that the contract does not have."""
 
     async def run(self) -> None:
         while not self.is_done:
@@ -103,11 +98,10 @@ class Stream(Page):
 
     async def _connection(self, service: Service) -> None:
         loop = asyncio.get_running_loop()
-        self._greeted = self._ended = False
         if not self.is_calm and self._random.random() < 0.03:
             self.last = None
             self.forget()
-        self.knows_all = self.last is not None  # a reset whose snapshot was cut has changed nothing
+        self.begin()
         self.note(f"to {service.name} at {self.last}")
         self._seen.connections += 1
         answer = Answer()
@@ -177,10 +171,35 @@ class Stream(Page):
         elif answer.is_whole and not self._ended:
             self.complain("misordered", "the stream ended without stream_end")
 
+    def nothing_more(self) -> None:
+        """It was answered 204: it has all, and nothing will follow."""
+        self.refused(204)
+
+
+class Stream(Connected):
+    """One page that streams one key. A feed's own class says where, and takes the messages."""
+
+    _greeted = False
+
+    @abstractmethod
+    def greet(self, message: Message) -> None:
+        """Takes ``connected``."""
+
+    @abstractmethod
+    def snapshot(self, message: Message, *, carries_id: bool) -> bool:
+        """Takes a (part of a) snapshot; returns whether it is whole now."""
+
+    @abstractmethod
+    def news(self, type_: str, message: Message, id_: int | None) -> None:
+        """Takes a message of the feed's own. Raises KeyError for a type or a field that the contract does not have."""
+
+    def begin(self) -> None:
+        self._greeted = self._ended = False
+        self.knows_all = self.last is not None  # a reset whose snapshot was cut has changed nothing
+
     # One event
 
     def take(self, event: Event) -> None:
-        """Raises KeyError and ValueError for a message that the contract does not have."""
         message: Message | None = json.loads(event.data) if event.data else None
         type_ = "" if message is None else message.get("type") or message["event_type"]
         id_ = None if event.id is None else int(event.id)
@@ -235,10 +254,6 @@ class Stream(Page):
         """Takes ``stream_end``."""
         if not message["reconnect"]:
             self.complain("lost", f"told not to come back: {message}")
-
-    def nothing_more(self) -> None:
-        """It was answered 204: it has all, and nothing will follow."""
-        self.refused(204)
 
     def _identify(self, type_: str, id_: int) -> None:
         """Ids only grow; `connected` repeats the one that the page came with."""

@@ -17,6 +17,7 @@ from tests.service.adversary.bad_tokens import Forger
 from tests.service.adversary.witness import ELSEWHERE, undisturbed
 from tests.service.conftest import Project, served_beside, service_environment
 from tests.service.gateway import gateway
+from tests.service.sockets import socket
 
 KEYS = (SigningKey("ES256", "ec-1"), SigningKey("RS256", "rsa-1"))
 
@@ -91,6 +92,19 @@ async def test_no_bad_token_opens_any_door(stack: StackFacts, project: Project, 
     record_property("requests refused", dict(counts))
     assert counts[401, "invalid_token"] > 2000
     assert counts[401, "expired_token"] > 20
+
+
+async def test_no_bad_token_opens_a_websocket(stack: StackFacts, project: Project) -> None:
+    forger = Forger(project.user_id, stack.jwt_secret, KEYS)
+    bad = [token for token in forger.all().values() if token and len(token) < 30_000]
+    async with service_with_keys(stack) as service:
+        for some in (bad[begin : begin + 100] for begin in range(0, len(bad), 100)):  # 120 operations a minute
+            async with socket(service) as page:
+                for token in some:
+                    await page.ask("subscribe", projectId=project.id, token=token)
+                    said = await page.next()
+                    assert said.get("code") in ("invalid_token", "expired_token"), (token, said)
+                await page.subscribed(project, token=forger.good)
 
 
 REFUSALS = {(401, "invalid_token"), (401, "expired_token"), (401, "missing_token")}
