@@ -176,10 +176,13 @@ class Pipeline:
         around.inner.append(track)
         return track
 
-    def step(self, track: Track, n: int = 1) -> None:
-        track.done += n
-        if track.stage.parent is not None:
-            track.stage.processed += n
+    def advance(self, where: Stage | Track, n: int = 1) -> None:
+        if isinstance(where, Stage):
+            where.processed += n
+        else:
+            where.done += n
+            if where.stage.parent is not None:
+                where.stage.processed += n
 
     def leave(self, track: Track) -> None:
         track.open = False
@@ -268,7 +271,7 @@ class Pipeline:
             "status": status,
             "processed": stage.processed,
             "total": stage.processed if over and total is None else total,
-            "in_flight": stage.in_flight if around is None else sum(each.stage is stage for each in _inner(around)),
+            "in_flight": stage.in_flight or sum(each.stage is stage for each in _inner(around or stage)),
             "progress_percent": _percent(stage.best),
             "duration_ms": round(max(0.0, stage.duration(at)) * 1000),
             "is_complete": over,

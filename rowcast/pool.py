@@ -22,12 +22,15 @@ from uuid import UUID
 
 from rowcast import rows
 from rowcast.pipeline import Pool as Workers
-from rowcast.pipeline import Stage
-from rowcast.report import PLACE, Place, Reporter, total_of
+from rowcast.pipeline import Stage, Track
+from rowcast.report import PLACE, Place, Reporter, Run, total_of
 
 R = TypeVar("R")
 T = TypeVar("T")
 J = TypeVar("J", bound=Reporter)
+
+_Where = tuple[Stage | Track, bool]
+"""What an item is a part of, and whether it counts there."""
 
 MOST = 1_000
 LABEL_LIMIT = 120
@@ -76,27 +79,40 @@ class BasePool(Generic[J]):
             raise RuntimeError("a pool is used inside its `with` block")
         return self._workers
 
-    def _begin(self, items: object, stage: str | None, total: int | None, done: int) -> int | None:
-        total = total_of(items, total)
-        if stage is not None:
-            self._job.stage(stage, total, done=done)
+    def _begin(self, items: object, stage: str | None, total: int | None, done: int) -> tuple[Run | None, int | None]:
+        """The run of a map with a stage, and how many items there are, where that is known."""
+        run = None if stage is None else Run(self._job, stage, total_of(items, total), done)
         ahead = total_of(items, None)
         if ahead is not None:
             self._queue(ahead)
-        return ahead
+        return run, ahead
 
-    def _stage(self) -> Stage:
-        return self._job._state.pipeline.current
+    def _end(self, run: Run | None, *, exhausted: bool) -> None:
+        if run is not None:
+            if exhausted:
+                run.exhausted()
+            run.close()
+
+    def _where(self, run: Run | None) -> _Where:
+        """Where an item is, that the caller's code is about to begin."""
+        if run is not None:
+            return run.place.where, not self._parts
+        place = self._job._place()
+        if place is None:
+            return self._job._state.pipeline.current, not self._parts
+        return place.where, False  # in a loop's body: the loop counts
 
     @contextmanager
-    def _working(self, stage: Stage, label: str | None) -> Iterator[None]:
+    def _working(self, where: _Where, label: str | None) -> Iterator[None]:
         """One item, in its own task or thread."""
-        lock = self._job._writer.lock
+        at, counts = where
+        stage = at.stage if isinstance(at, Track) else at
+        pipeline, lock = self._job._state.pipeline, self._job._writer.lock
         with self._job._reporting():
             worker = next(each for each in self._told.workers if each.status != "processing")
             worker.status, worker.current = "processing", label
             stage.in_flight += 1
-        place = Place(self._job, stage, worker, PLACE.get())
+        place = Place(self._job, at, worker, PLACE.get())
         PLACE.set(place)
         fine = False
         try:
@@ -107,7 +123,8 @@ class BasePool(Generic[J]):
             with lock:
                 stage.in_flight -= 1
                 worker.status, worker.current, worker.track = "idle" if fine else "error", None, None
-                stage.processed += fine and not self._parts
+                if fine and counts:
+                    pipeline.advance(at)
                 self._job._state.changed = True
                 self._job._writer.wake()
 
@@ -131,7 +148,7 @@ class AsyncPool(BasePool[AsyncWaiting]):
         """Begins ``function(*args)`` once a worker is free; its task. ``label`` is what pages read (else the first
         argument's name, where it has one). Raises JobCancelled, JobLost, and what failed before."""
         self._queue(1)
-        return await self._submit(function, args, label)
+        return await self._submit(function, args, label, self._where(None))
 
     @overload
     def map(
@@ -148,20 +165,27 @@ class AsyncPool(BasePool[AsyncWaiting]):
         *, total: int | None = None, done: int = 0, label: Callable[[T], str] | None = None,
     ) -> AsyncIterator[Any]:  # fmt: skip
         """What ``function`` makes of each item, in their order. ``stage``, ``total`` and ``done`` as of ``track``;
-        without a stage the items count in the one under way. ``label`` says what pages read of an item."""
-        ahead = self._begin(items, stage, total, done)
+        without a stage the items count in the one under way, and, in the body of a loop that is tracked, for nothing.
+        ``label`` says what pages read of an item."""
+        run, ahead = self._begin(items, stage, total, done)
         waiting: deque[asyncio.Task[Any]] = deque()
-        async for item in each(items):
-            if ahead is None:
-                self._queue(1)
-            waiting.append(await self._submit(function, (item,), None if label is None else label(item)))
-            while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
+        exhausted = False
+        try:
+            async for item in each(items):
+                if ahead is None:
+                    self._queue(1)
+                named = None if label is None else label(item)
+                waiting.append(await self._submit(function, (item,), named, self._where(run)))
+                while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
+                    yield await self._result(waiting.popleft())
+            while waiting:
                 yield await self._result(waiting.popleft())
-        while waiting:
-            yield await self._result(waiting.popleft())
+            exhausted = True
+        finally:
+            self._end(run, exhausted=exhausted)
 
     async def _submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None
+        self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, where: _Where
     ) -> "asyncio.Task[Any]":
         try:
             await self._free.acquire()
@@ -172,7 +196,7 @@ class AsyncPool(BasePool[AsyncWaiting]):
                 await self._job._go_on()
             if self._failure is not None:
                 raise self._failure
-            work = self._run(function, args, label or _label(args), self._stage())
+            work = self._run(function, args, label or _label(args), where)
         except BaseException:
             self._free.release()
             raise
@@ -181,8 +205,8 @@ class AsyncPool(BasePool[AsyncWaiting]):
         task.add_done_callback(self._done)
         return task
 
-    async def _run(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, stage: Stage) -> Any:
-        with self._working(stage, label):
+    async def _run(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, where: _Where) -> Any:
+        with self._working(where, label):
             if inspect.iscoroutinefunction(function):
                 return await function(*args)
             if self._threads is None:
@@ -242,25 +266,33 @@ class Pool(BasePool[Reporter]):
     def submit(self, function: Callable[..., R], *args: Any, label: str | None = None) -> "Future[R]":
         """As :meth:`rowcast.pool.AsyncPool.submit`; its future."""
         self._queue(1)
-        return self._submit(function, args, label)
+        return self._submit(function, args, label, self._where(None))
 
     def map(
         self, function: Callable[[T], R], items: Iterable[T], stage: str | None = None, *, total: int | None = None,
         done: int = 0, label: Callable[[T], str] | None = None,
     ) -> Iterator[R]:  # fmt: skip
         """As :meth:`rowcast.pool.AsyncPool.map`."""
-        ahead = self._begin(items, stage, total, done)
+        run, ahead = self._begin(items, stage, total, done)
         waiting: deque[Future[R]] = deque()
-        for item in items:
-            if ahead is None:
-                self._queue(1)
-            waiting.append(self._submit(function, (item,), None if label is None else label(item)))
-            while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
+        exhausted = False
+        try:
+            for item in items:
+                if ahead is None:
+                    self._queue(1)
+                named = None if label is None else label(item)
+                waiting.append(self._submit(function, (item,), named, self._where(run)))
+                while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            exhausted = True
+        finally:
+            self._end(run, exhausted=exhausted)
 
-    def _submit(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None) -> "Future[Any]":
+    def _submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, where: _Where
+    ) -> "Future[Any]":
         try:
             self._free.acquire()
         finally:
@@ -271,7 +303,7 @@ class Pool(BasePool[Reporter]):
             if self._failure is not None:
                 raise self._failure
             run, told = copy_context().run, label or _label(args)
-            future = self._threads.submit(run, self._run, function, args, told, self._stage())
+            future = self._threads.submit(run, self._run, function, args, told, where)
         except BaseException:
             self._free.release()
             raise
@@ -279,8 +311,8 @@ class Pool(BasePool[Reporter]):
         future.add_done_callback(self._done)
         return future
 
-    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, stage: Stage) -> Any:
-        with self._working(stage, label):
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, where: _Where) -> Any:
+        with self._working(where, label):
             return function(*args)
 
     def _done(self, future: "Future[Any]") -> None:

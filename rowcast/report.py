@@ -270,8 +270,8 @@ class Run:
                 job._check_running()
             if top is not None:
                 top.processed += n
-            elif isinstance(self.place.where, Track):
-                state.pipeline.step(self.place.where, n)
+            else:
+                state.pipeline.advance(self.place.where, n)
             if not state.changed:
                 state.changed = True
                 writer.wake()

@@ -139,9 +139,9 @@ def test_a_nested_track_is_a_part_of_the_item_around_it():
     pipeline.plan({"files": 1})
     pipeline.begin("files", 2, START)
     pages = pipeline.enter("pages", 4, pipeline.current, START)
-    pipeline.step(pages)
+    pipeline.advance(pages)
     words = pipeline.enter("words", 2, pages, START)
-    pipeline.step(words)
+    pipeline.advance(words)
     told = stages(pipeline, START + 1)
     assert overall(pipeline) == 18.8  # (1 + 1/2) of 4 pages of the first of 2 files
     assert told["pages"] == {
@@ -153,7 +153,7 @@ def test_a_nested_track_is_a_part_of_the_item_around_it():
     pipeline.leave(pages)
     pipeline.current.processed += 1
     second = pipeline.enter("pages", 3, pipeline.current, START + 2)
-    pipeline.step(second)
+    pipeline.advance(second)
     pipeline.leave(second)
     pipeline.begin("next", None, START + 5)
     told = stages(pipeline, START + 9)["pages"]
@@ -168,7 +168,7 @@ def test_the_pool_s_workers_are_told_and_stay_to_be_seen_idle():
     pool.workers[0].status, pool.workers[0].current = "processing", "a.pdf"
     track = pipeline.enter("pages", 2, pipeline.current, START)
     pool.workers[0].track = track
-    pipeline.step(track)
+    pipeline.advance(track)
     pool.queued = 3
     assert pipeline.as_object(START)["worker_pool"] == {
         "active": 1, "max": 2, "queue_depth": 3, "workers": [
@@ -296,7 +296,7 @@ def test_whatever_happens_percent_never_goes_back_and_estimates_are_sane(planned
             case "enter":
                 tracks.append(pipeline.enter(*given_, tracks[-1] if tracks else pipeline.current, now))
             case "step" if tracks:
-                pipeline.step(tracks[-1])
+                pipeline.advance(tracks[-1])
             case "leave" if tracks:
                 pipeline.leave(tracks.pop())
             case "plan":

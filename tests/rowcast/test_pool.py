@@ -78,6 +78,25 @@ def test_threads_of_a_pool_have_the_context(connect):
         assert list(pool.map(lambda _: rowcast.current_job() is job, range(3), "asking")) == [True] * 3
 
 
+async def test_a_pool_in_a_loop_s_body_is_a_part_of_its_item(connect):
+    async def read(page):
+        return page
+
+    async with connect() as client, a_job(client) as job:
+        async for _ in job.track("ab", "files"):
+            async with job.pool(2) as pool:
+                assert [page async for page in pool.map(read, range(3), "pages")] == [0, 1, 2]
+                await pool.submit(read, 7)  # a part of the file, which the loop counts
+        stages = told(job)["stages"]
+        assert {name: (stage["processed"], stage.get("parent")) for name, stage in stages.items()} == {
+            "files": (2, None), "pages": (6, "files"),
+        }  # fmt: skip
+        async with job.pool(2) as pool:
+            async for _ in pool.map(read, range(3), "more"):
+                break
+        assert "parent" not in told(job)["stages"]["more"]
+
+
 async def test_single_items_are_submitted_and_may_count_for_nothing(connect):
     async def one(name):
         return name

@@ -426,6 +426,8 @@ STEPS = st.lists(
         st.tuples(st.just("advance"), st.integers(0, 5)),
         st.tuples(st.just("propose"), st.integers(1, 150)),
         st.tuples(st.just("write"), st.sampled_from(["arrives", "lost", "answer lost"])),
+        st.tuples(st.just("stage"), st.none() | st.integers(0, 50)),
+        st.tuples(st.just("checkpoint"), st.none()),
         st.tuples(st.just("wait"), st.floats(0, 15)),
     ),
     max_size=60,
@@ -436,7 +438,7 @@ STEPS = st.lists(
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end_last(steps):
     job, now = make_state(chance=lambda: 0.5), 0.0
-    database, expected, current, row, last_progress = {}, [], 0, {}, -1.0
+    database, expected, current, row, last_progress, checkpoint = {}, [], 0, {}, -1.0, None
 
     def write(fate):
         nonlocal last_progress
@@ -453,7 +455,10 @@ def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end
                 for each in json.loads(request.body):
                     database.setdefault(each["id"], each)
             elif request.kind in ("progress", "end"):
+                percent = row.get("pipeline", {}).get("overall_progress_percent", 0)
                 row.update(json.loads(request.body))
+                assert row["pipeline"]["overall_progress_percent"] >= percent
+                assert row.get("checkpoint", 0) <= len(database) - 1, "it says that rows are there which are not"
         answer = {"status": "running", "cancel_requested": False} if request.kind == "heartbeat" else [{}]
         job.settle(request, Delivered(answer) if fate == "arrives" else LOST, now)
 
@@ -465,6 +470,12 @@ def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end
             operation = proposal(value)
             expected += [json.loads(text)["id"] for text in operation.objects]
             job.put(operation)
+        elif step == "stage":
+            job.pipeline.begin("reading", value, now)
+            job.changed, current = True, 0
+        elif step == "checkpoint":
+            job.checkpoint(str(len(expected)))
+            checkpoint = len(expected)
         elif step == "wait":
             now += value
         else:
@@ -477,7 +488,8 @@ def test_whatever_is_lost_in_between_every_row_arrives_once_in_order_and_the_end
         write("arrives")
     assert list(database)[1:] == expected
     assert row["status"] == "completed"
-    assert row["progress_current"] == current
+    assert row["progress_current"] == max(current, job.pipeline.columns()["progress_total"] or 0)
+    assert row.get("checkpoint") == checkpoint
 
 
 def test_a_claimed_job_has_its_row_and_names_its_claim():
