@@ -119,10 +119,11 @@ class Store<Data, Event extends FeedEvent> implements Shown<Data, Event> {
 
   events(told: readonly Event[]): void {
     const events = told.filter((event) => this.#isNew(event))
-    const latestEvent = events.at(-1)
-    if (!latestEvent) return
-    this.snapshot = { ...this.snapshot, data: this.#feed.reduce(this.snapshot.data, events), latestEvent }
-    for (const hearer of this.#hearers) guarded(() => hearer(events, this.snapshot))
+    // what was told before counts for the data all the same, which may have gone back in between
+    const data = this.#feed.reduce(this.snapshot.data, told)
+    if (!events.length && data === this.snapshot.data) return
+    this.snapshot = { ...this.snapshot, data, latestEvent: events.at(-1) ?? this.snapshot.latestEvent }
+    if (events.length) for (const hearer of this.#hearers) guarded(() => hearer(events, this.snapshot))
     this.#changed()
   }
 

@@ -286,6 +286,7 @@ export class Link<Data, Event extends FeedEvent> {
         return this.#greeted(data.live ?? true)
       case 'reauth':
         // not at once where every token is as short-lived
+        this.#cancelExchange()
         this.#cancelExchange = this.world.after(Math.max(0, this.#openedAt + LONG_LIVED_MS - this.world.now()), () => {
           void this.#exchange(token)
         })

@@ -393,6 +393,16 @@ describe('the token', () => {
     expect(world.requests.at(-2)?.signal.aborted).toBe(true)
   })
 
+  it('is not exchanged any more once the stream is let go', async () => {
+    const { answer, last } = streaming()
+    const { world, connection } = await start(answer, { getToken: ({ fresh }) => (fresh ? 'new' : 'old') })
+    await last().send(project.reauth)
+    await last().send(project.reauth)
+    connection.pause()
+    await world.advance(60_000)
+    expect(world.requests).toHaveLength(1)
+  })
+
   it('that cannot be exchanged is good until it expires', async () => {
     const { answer, last } = streaming()
     const { world, status } = await start(answer)
@@ -595,6 +605,12 @@ describe('other feeds', () => {
     await streams[1]?.send(enrichment[name], { event: name })
     await streams[1]?.send(enrichment['enrichment.progress'], { event: 'enrichment.progress', id: 2 })
     expect(heard).toEqual([name, 'connected', 'enrichment.progress'])
+    await streams[1]?.send(enrichment.reset, { event: 'reset' })
+    await streams[1]?.send({ ...enrichment.snapshot, components: [] }, { event: 'snapshot', id: 1 })
+    expect(connection.getSnapshot().data.components).toHaveLength(0)
+    await streams[1]?.send(enrichment[name], { event: name })
+    expect(connection.getSnapshot().data.components).toHaveLength(1)
+    expect(heard.filter((each) => each === name)).toHaveLength(1)
     expect(world.requests.map(({ lastEventId }) => lastEventId)).toEqual([null, '1'])
   })
 
