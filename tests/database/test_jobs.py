@@ -53,10 +53,10 @@ def transitions(db: Connection) -> list[tuple[object, ...]]:
     return db.execute("select from_status, to_status, by from rowcast.job_transitions order by 1, 2").fetchall()
 
 
-def test_the_documented_table_is_the_databases(shared: Connection) -> None:
+def test_the_documented_table_is_the_databases(db: Connection) -> None:
     rows = re.findall(r"^\| (\w+) \| (\w+) \| (.+) \|$", DOCS.read_text(), re.MULTILINE)
     documented = [row for row in rows if row[0] in STATUSES and row[1] in STATUSES]
-    assert sorted(documented) == transitions(shared)
+    assert sorted(documented) == transitions(db)
 
 
 def test_every_status_may_become_what_the_table_says_and_nothing_else(db: Connection, project: UUID) -> None:
