@@ -24,7 +24,7 @@ from rowcast.writer import STOP_SECONDS, Writer
 
 logger = logging.getLogger("rowcast")
 
-MOST_SOURCES = 1_000  # that a job which ends early fails; memory is bounded
+MOST_SOURCES = 100_000  # that a job which ends early fails; memory is bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,10 @@ class BaseJob(Reporter):
     def _fail_sources(self, why: str) -> None:
         """None is left waiting by a job that ends early."""
         values = {"status": "failed", "error_message": rows.message(f"The job ended before this was done: {why}")}
-        for source_id in self._sources:
-            self._state.put(Operation("ingestion_sources", (rows.encode(values),), row_id=source_id))
+        left = sorted(map(str, self._sources))
+        for start in range(0, len(left), BATCH_ROWS):
+            ids = ",".join(left[start : start + BATCH_ROWS])
+            self._state.put(Operation("ingestion_sources", (rows.encode(values),), where=f"in.({ids})"))
         self._sources = set()
 
     def _give_up(self, seconds: float) -> DeliveryError:
@@ -228,7 +230,7 @@ class BaseSource:
         if status in ("completed", "failed"):
             self._of._sources.discard(self.id)  # noqa: SLF001 - of its own job
         values = {"status": status, "error_message": rows.message(error_message)}
-        return Operation("ingestion_sources", (rows.encode(values),), row_id=self.id)
+        return Operation("ingestion_sources", (rows.encode(values),), where=f"eq.{self.id}")
 
 
 def only(error: BaseException | None, kind: type[Exception]) -> bool:

@@ -240,7 +240,7 @@ class patch_tqdm:  # noqa: N801 - is called like a function
 
 def _stage(desc: object) -> str | None:
     """A bar's description as a stage's name, which "complete" can't be."""
-    name = rows.cut(str(desc or ""), rows.NAME_LIMIT).strip().removesuffix(":")
+    name = rows.cut(str(desc or ""), rows.NAME_LIMIT).strip().removesuffix(":").strip()
     return None if name in ("", rows.COMPLETE) else name
 
 

@@ -41,11 +41,11 @@ ENDED = frozenset({"completed", "failed", "stopped"})
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """Rows to insert (``row_id`` None) or one row to update, as JSON objects."""
+    """Rows to insert, as JSON objects; or, with ``where``, a condition on the id, rows to update with one object."""
 
     table: str
     objects: tuple[str, ...]
-    row_id: UUID | None = None
+    where: str | None = None
     done: "Future[None] | None" = None
     alone: bool = False  # was in a refused batch: goes out by itself now
 
@@ -223,7 +223,7 @@ class JobState:
         """What is not written yet, in words."""
         counts: dict[str, int] = {}
         for operation in self.queue:
-            name = operation.table if operation.row_id is None else f"{operation.table} (status)"
+            name = operation.table if operation.where is None else f"{operation.table} (status)"
             counts[name] = counts.get(name, 0) + len(operation.objects)
         named = [f"{number} row{'s' if number > 1 else ''} of {table}" for table, number in counts.items()]
         if self.end is not None:
@@ -305,15 +305,15 @@ class JobState:
 
     def _rows(self, patience: float) -> Write:
         first = self.queue[0]
-        if first.row_id is not None:
-            params = {"id": f"eq.{first.row_id}", "select": "id"}
+        if first.where is not None:
+            params = {"id": first.where, "select": "id"}
             what = f"a row of {first.table}"
             return Write("rows", "PATCH", first.table, params, first.objects[0], what, patience, (first,))
         batch = [first]
         count, size = len(first.objects), first.size
         for operation in islice(self.queue, 1, BATCH_ROWS):
             count, size = count + len(operation.objects), size + operation.size
-            mixed = operation.table != first.table or operation.row_id is not None
+            mixed = operation.table != first.table or operation.where is not None
             if mixed or first.alone or operation.alone or count > BATCH_ROWS or size > BATCH_BYTES:
                 break
             batch.append(operation)

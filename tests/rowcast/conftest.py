@@ -106,12 +106,17 @@ class FaultyRest:
             new = [row for row in body if row["id"] not in rows]
             rows.update((row["id"], row) for row in new)
             return [{"id": row["id"]} for row in new]
-        row = rows.get(query["id"].removeprefix("eq."))
-        allowed = query.get("status", "").removeprefix("in.(").removesuffix(")").split(",")
-        if row is None or ("status" in query and row.get("status") not in allowed):
-            return []
-        row.update(body)
-        return [{name: row.get(name) for name in query["select"].split(",")}]
+        meant = [rows[each] for each in _among(query["id"]) if each in rows]
+        if "status" in query:
+            meant = [row for row in meant if row.get("status") in _among(query["status"])]
+        for row in meant:
+            row.update(body)
+        return [{name: row.get(name) for name in query["select"].split(",")} for row in meant]
+
+
+def _among(condition: str) -> list[str]:
+    """The values of ``eq.a`` and ``in.(a,b)``."""
+    return condition.removeprefix("eq.").removeprefix("in.(").removesuffix(")").split(",")
 
 
 class _ignored:  # noqa: N801 - reads like contextlib.suppress, which hides which error is meant

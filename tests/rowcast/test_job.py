@@ -41,6 +41,7 @@ def test_an_exception_marks_the_job_failed_and_goes_on(server, connect):
 def test_a_job_that_ends_early_leaves_no_source_waiting(server, connect):
     with pytest.raises(LookupError), connect() as client, a_job(client) as job:
         done, under_way = job.source("a.md", "markdown"), job.source("b.md", "markdown")
+        more = [job.source(f"{number}.md", "markdown") for number in range(150)]
         done.completed()
         under_way.processing()
         raise LookupError("page 8")
@@ -49,6 +50,8 @@ def test_a_job_that_ends_early_leaves_no_source_waiting(server, connect):
     assert (row["status"], row["error_message"]) == (
         "failed", "The job ended before this was done: LookupError: page 8",
     )  # fmt: skip
+    assert {server.row("ingestion_sources", each.id)["status"] for each in more} == {"failed"}
+    assert len(server.updates("error_message", "ingestion_sources")) == 1 + 1 + 2  # two said, two of at most a hundred
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])

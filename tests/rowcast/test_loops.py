@@ -140,7 +140,8 @@ def test_a_bar_that_outlives_its_job_says_nothing(connect):
 
 
 @pytest.mark.parametrize(
-    ("desc", "stage"), [(None, None), ("", None), ("reading: ", "reading"), ("complete", None), ("x" * 600, 500)]
+    ("desc", "stage"),
+    [(None, None), ("", None), ("reading: ", "reading"), ("complete", None), ("complete :", None), ("x" * 600, 500)],
 )
 def test_a_description_is_a_stage_s_name_where_it_can_be(desc, stage):
     told = _stage(desc)

@@ -404,7 +404,7 @@ def test_the_end_is_tried_at_once_though_a_pause_was_on_and_no_request_outlasts_
 def test_what_is_unwritten_is_named():
     job = make_state()
     job.put(proposal(2))
-    job.put(Operation("ingestion_sources", ("{}",), row_id=uuid4()))
+    job.put(Operation("ingestion_sources", ("{}",), where="eq.7"))
     advance(job)
     assert job.unwritten() == (
         "1 row of jobs", "2 rows of proposed_nodes", "1 row of ingestion_sources (status)", "its progress",
