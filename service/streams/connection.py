@@ -56,7 +56,7 @@ from service.streams.asgi import UntilGone
 from service.streams.merged import Merged, Part
 from service.streams.services import Services
 from service.streams.session import Request, Session, new_id
-from service.streams.several import QUIET, Naming
+from service.streams.several import QUIET, keyed
 from service.streams.sse import JOIN_SECONDS
 from service.tasks import spawn
 
@@ -169,7 +169,7 @@ class Connection:
             encoded = KEEPALIVE
         if part.key is None:
             return encoded.data
-        data = Naming(self._feed, [part.key]).data(part.key, encoded)
+        data = keyed(self._feed, part.key, encoded)
         revision = self._at.get(part.key)
         if encoded.type in HAS_REVISION or revision is None:
             return data

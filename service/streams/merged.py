@@ -17,7 +17,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -81,7 +81,8 @@ class Merged:
         self._stays = stays
         self._running: dict[str, _Running] = {}
         self._offers: deque[_Offer] = deque()
-        self._woken = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._is_warned = False
         self._is_over = False
         self.ending: Ending | None = None
@@ -93,13 +94,13 @@ class Merged:
             self.ending = ending
             for one in self._running.values():
                 one.session.end(ending)
-            self._woken.set()
+            self._wake()
 
     def renew(self, expires_at: float) -> None:
         """There is another token."""
         self._expires_at = expires_at
         self._is_warned = False
-        self._woken.set()
+        self._wake()
 
     def add(self, session: KeySession, left: Callable[[], object] = lambda: None) -> None:
         """Begins a session, of a key that has none; ``left`` is called when it is over, however it ends."""
@@ -117,7 +118,7 @@ class Merged:
             left()
             if not task.cancelled() and task.exception() is not None:
                 self.end(Ending.ERROR)
-            self._woken.set()
+            self._wake()
 
         one.task.add_done_callback(over)
 
@@ -218,17 +219,37 @@ class Merged:
     async def _offer(self, of: _Running | None, parts: Sequence[Part]) -> None:
         offer = _Offer(of, parts, asyncio.get_running_loop().create_future())
         self._offers.append(offer)
-        self._woken.set()
+        self._wake()
         await offer.taken
 
     async def _wait(self, until: float) -> None:
-        self._woken.clear()  # all that it stood for has been looked at
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._woken.wait()
+        """Returns when woken, at the latest at ``until`` (the event loop's time), sometimes for nothing."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() > until:
+            self._forget_timer()
+            self._timer = loop.call_at(until, self._ring)  # one that rings too early is cheaper than one a wait
+        self._waiter = loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake()
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _close(self) -> None:
         self._is_over = True
+        self._forget_timer()
         tasks = [one.task for one in self._running.values() if one.task is not None]
         for task in tasks:
             task.cancel()

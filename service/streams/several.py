@@ -5,7 +5,7 @@ carries an id: a page that is cut there begins anew, and misses nothing.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from service.events.endings import Ending
@@ -19,17 +19,11 @@ QUIET = 0.9
 """Of the keepalive time: each key has a keepalive of its own, and of those that come together one is enough."""
 
 
-class Naming:
-    """How a feed's messages say of which of ``keys`` they are."""
-
-    def __init__(self, feed: Feed, keys: Iterable[str]) -> None:
-        self._told_anyway = feed.tells_key
-        self._members = {key: f'"{feed.key_name}":"{key}"'.encode() for key in keys}
-
-    def data(self, key: str | None, encoded: Encoded) -> bytes:
-        if key is None or encoded.type in self._told_anyway:
-            return encoded.data
-        return frames.named_too(encoded.data, self._members[key])
+def keyed(feed: Feed, key: str | None, encoded: Encoded) -> bytes:
+    """A message of the feed that says of which key it is, None if it is the whole stream's."""
+    if key is None or encoded.type in feed.tells_key:
+        return encoded.data
+    return frames.named_too(encoded.data, b'"%s":"%s"' % (feed.key_name.encode(), key.encode()))
 
 
 class Several:
@@ -43,7 +37,7 @@ class Several:
         self,
         id: str,  # noqa: A002 - what it is
         merged: Merged,
-        naming: Naming,
+        feed: Feed,
         keys: Sequence[str],
         cursors: Sequence[int] | None,
         *,
@@ -53,7 +47,7 @@ class Several:
     ) -> None:
         self.id = id
         self._merged = merged
-        self._naming = naming
+        self._feed = feed
         self._at: dict[str, int | None] = dict.fromkeys(keys)
         if cursors is not None:
             self._at.update(zip(keys, cursors, strict=True))
@@ -82,7 +76,7 @@ class Several:
             self._at[part.key] = part.id
         if part.encoded is None:
             return frames.keepalive(self._id()) if is_quiet else b""
-        data = self._naming.data(part.key, part.encoded)
+        data = keyed(self._feed, part.key, part.encoded)
         event = part.encoded.type if self._named else None
         return frames.message(data, event=event, id=None if part.id is None else self._id())
 

@@ -16,7 +16,7 @@ from service.streams import asked, frames, opening
 from service.streams.merged import KeySession, Merged
 from service.streams.services import Services
 from service.streams.session import Request, Session, new_id, retry_milliseconds
-from service.streams.several import Naming, Several
+from service.streams.several import Several
 
 JOIN_SECONDS = 0.3
 """How long a first viewer waits for the key's channel, so that `connected` can mostly say live."""
@@ -123,7 +123,7 @@ async def _open_several(services: Services, route: SeveralRoute, keys: Sequence[
     stream = Several(
         id_,
         merged,
-        Naming(feed, keys),
+        feed,
         keys,
         cursors,
         named=named or feed.named,

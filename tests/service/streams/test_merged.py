@@ -24,7 +24,7 @@ from service.metrics import Metrics
 from service.streams.frames import item_writer
 from service.streams.merged import KeySession, Merged, Part
 from service.streams.session import Request, Session
-from service.streams.several import Naming, Several
+from service.streams.several import Several
 from tests.service.fakes import FakeLog, until
 from tests.service.feeds.test_hub import START, FakeListener
 from tests.service.tiny import TinyFeed, make_change
@@ -301,9 +301,8 @@ class CutPage:
     def open(self) -> None:
         cursors = parse_each(self.last, 3)
         sessions = [self.stage.session(key, at) for key, at in zip(KEYS, cursors, strict=True)]
-        naming = Naming(TinyFeed(), KEYS)
         how: dict[str, Any] = {"named": False, "retry_milliseconds": 1, "keepalive_seconds": HOUR}
-        self._chunks = Several("s", self.stage.merged(*sessions), naming, KEYS, cursors, **how).chunks()
+        self._chunks = Several("s", self.stage.merged(*sessions), TinyFeed(), KEYS, cursors, **how).chunks()
 
     async def read(self) -> None:
         for block in (await anext(self._chunks)).decode().split("\n\n"):

@@ -1,6 +1,7 @@
 """A stream of several projects, or BOMs, over a real socket: whose each message is, and where a page goes on."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -13,7 +14,8 @@ from service.events.feed import Feed
 from service.events.model import Live, Message, Reauth, Reset, StreamEnd, StreamError
 from service.events.project import ProjectFeed
 from service.events.wire import Encoded
-from service.streams.several import Naming
+from service.streams.merged import Merged, Part
+from service.streams.several import Several, keyed
 from tests.conftest import StackFacts
 from tests.service.conftest import ADMIN_TOKEN, Project, add_user, served, service_environment
 from tests.service.pages import Page, opened
@@ -340,11 +342,20 @@ def test_a_feed_knows_which_of_its_messages_name_their_key(feed: Feed, field: st
 
 
 def test_a_message_names_its_key_once() -> None:
-    naming = Naming(ProjectFeed(), ["k"])
-    assert naming.data("k", Encoded("live", b'{"type":"live","live":true}')) == (
+    feed = ProjectFeed()
+    assert keyed(feed, "k", Encoded("live", b'{"type":"live","live":true}')) == (
         b'{"type":"live","live":true,"projectId":"k"}'
     )
     told = Encoded("connected", b'{"projectId":"k"}')
-    assert naming.data("k", told) == told.data
+    assert keyed(feed, "k", told) == told.data
     whole = Encoded("stream_end", b'{"type":"stream_end"}')
-    assert naming.data(None, whole) == whole.data
+    assert keyed(feed, None, whole) == whole.data
+
+
+def test_of_the_keepalives_of_all_one_is_enough_and_each_moves_the_id() -> None:
+    how: dict[str, Any] = {"named": False, "retry_milliseconds": 1, "keepalive_seconds": 25}
+    several = Several("s", Merged([], 0, 0, 25), ProjectFeed(), ["a", "b"], [1, 2], **how)
+    assert several._frame(Part("a", None, 7), is_quiet=False) == b""
+    assert several._frame(Part("b", None, None), is_quiet=True) == b": keepalive\nid: 7.2\n\n"
+    assert several._frame(Part("b", Encoded("live", b"{}"), None), is_quiet=False).endswith(b"}\n\n")
+    assert several._frame(Part("b", Encoded("connected", b"{}"), 9), is_quiet=False) == b"data: {}\nid: 7.9\n\n"
