@@ -39,7 +39,8 @@ export interface Sharing<Data, Event extends FeedEvent> {
 /** Where what is heard goes. */
 export interface Shown<Data, Event> extends Told<Event> {
   readonly snapshot: LinkState & { readonly data: Data }
-  replace(data: Data): void
+  /** All there is, in place of what came between; `isReset`: to a page that had something before, which is told so. */
+  replace(data: Data, isReset: boolean): void
 }
 
 /** null where tabs can't know of each other, and outside of browsers. */
@@ -73,6 +74,8 @@ export const DEFAULTS: Omit<LinkOptions, 'url' | 'getToken'> = {
   answerWithin: 20_000,
   longestWait: 30_000,
 }
+
+const RESET = { event: 'reset', data: { type: 'reset', reason: 'another tab knows more than can be told one by one' } }
 
 /** So many of the newest ids are known: what a stream tells again when it comes back is far less. */
 const IDS_KEPT = 4096
@@ -123,12 +126,13 @@ class Store<Data, Event extends FeedEvent> implements Shown<Data, Event> {
     const data = this.#feed.reduce(this.snapshot.data, told)
     if (!events.length && data === this.snapshot.data) return
     this.snapshot = { ...this.snapshot, data, latestEvent: events.at(-1) ?? this.snapshot.latestEvent }
-    if (events.length) for (const hearer of this.#hearers) guarded(() => hearer(events, this.snapshot))
+    if (events.length) this.#hear(events)
     this.#changed()
   }
 
-  replace(data: Data): void {
+  replace(data: Data, isReset: boolean): void {
     this.snapshot = { ...this.snapshot, data }
+    if (isReset) this.#hear([RESET as unknown as Event])
     this.#changed()
   }
 
@@ -147,6 +151,10 @@ class Store<Data, Event extends FeedEvent> implements Shown<Data, Event> {
     const own: typeof hearer = (events, snapshot) => hearer(events, snapshot)
     this.#hearers.add(own)
     return () => this.#hearers.delete(own)
+  }
+
+  #hear(events: readonly Event[]): void {
+    for (const hearer of this.#hearers) guarded(() => hearer(events, this.snapshot))
   }
 
   #changed(): void {

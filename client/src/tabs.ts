@@ -256,9 +256,9 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
     this.#number = answer.number
     for (const batch of answer.batches ?? []) this.#take(batch)
     if (answer.data !== undefined) {
+      this.with_.shown.replace(answer.data, this.#cursor !== null)
       this.#recent = []
       this.#cursor = answer.cursor
-      this.with_.shown.replace(answer.data)
     }
     this.with_.shown.state(answer.state)
     this.#listen()

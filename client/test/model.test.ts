@@ -1,5 +1,5 @@
-// Whatever happens, and in whatever order: in the end each tab shows what the service has, over one stream, and on the
-// way no refused token was sent again and nobody hurried.
+// Whatever happens, and in whatever order: in the end each tab shows what the service has, over one stream, and has been
+// told each change or that it was reset; and on the way no refused token was sent again and nobody hurried.
 
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
@@ -15,6 +15,9 @@ interface Page {
   readonly tab: Tab
   readonly connection: Connection<ProjectData, ProjectStreamEvent>
   isPaused: boolean
+  /** How many of the service's changes it need not have heard of: it has had all there was after them. */
+  covered: number
+  readonly heard: Set<string>
 }
 
 class Run {
@@ -24,6 +27,7 @@ class Run {
   readonly refusals = new Map<string, number>()
   pages: Page[] = []
   tabs = 0
+  changes = 0
   #token = 1
 
   constructor(seed: number) {
@@ -50,7 +54,17 @@ class Run {
     }
     const share = sharing(() => tab)
     const connection = connect({ url: '', getToken, feed: projectFeed({ projectId: 'p' }), environment: tab, share })
-    this.pages.push({ tab, connection, isPaused: false })
+    const page: Page = { tab, connection, isPaused: false, covered: Infinity, heard: new Set() }
+    connection.subscribe(() => {
+      if (page.covered === Infinity && connection.getSnapshot().data.ready) page.covered = this.service.log.length
+    })
+    connection.onEvents((events) => {
+      for (const { event, data } of events) {
+        if (event === 'job_update') page.heard.add(data.title)
+        else if (event === 'reset' || event === 'snapshot') page.covered = this.service.log.length
+      }
+    })
+    this.pages.push(page)
   }
 
   get token(): string {
@@ -109,7 +123,7 @@ const job = fc.constantFrom('a', 'b', 'c', 'd')
 const page = fc.nat({ max: 4 })
 const step: fc.Arbitrary<[string, (run: Run) => unknown]> = fc.oneof(
   { weight: 8, arbitrary: fc.tuple(job, fc.option(fc.nat({ max: 99 }), { freq: 5 })).map(([id, n]): [string, (run: Run) => unknown] => [
-    `${id} is ${n}`, ({ service }) => service.commit(id, n === null ? null : `${n}`)]) },
+    n === null ? `${id} is no more` : `${id} changes`, (run) => run.service.commit(id, n === null ? null : `${++run.changes}`)]) },
   { weight: 8, arbitrary: fc.constantFrom(0, 1, 20, 600, 2500, 12_000, 70_000).map((ms): [string, (run: Run) => unknown] => [
     `${ms} ms`, ({ world }) => world.advance(ms)]) },
   { weight: 3, arbitrary: fc.boolean().map((half): [string, (run: Run) => unknown] => [`cut ${half}`, ({ service }) => service.cut(half)]) },
@@ -140,7 +154,7 @@ const step: fc.Arbitrary<[string, (run: Run) => unknown]> = fc.oneof(
   }]),
 )
 
-it('in the end each tab shows what there is', async () => {
+it('in the end each tab shows what there is, and has missed nothing', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), fc.nat(), async (steps, seed) => {
       const run = new Run(seed)
@@ -156,6 +170,10 @@ it('in the end each tab shows what there is', async () => {
         for (const { connection, tab } of run.pages) {
           const { status, data } = connection.getSnapshot()
           expect([status, new Map([...data.jobs].sort()), tab.isDead]).toEqual(['live', new Map([...service.jobs].sort()), false])
+        }
+        for (const { heard, covered } of run.pages) {
+          const titles = service.log.slice(covered).flatMap(({ messages }) => messages.flatMap((told) => ('title' in told ? [told.title] : [])))
+          expect(titles.filter((title) => !heard.has(title))).toEqual([])
         }
         expect(service.viewers).toHaveLength(1)
         for (const count of run.refusals.values()) expect(count).toBeLessThanOrEqual(run.tabs)

@@ -30,7 +30,8 @@ beforeEach(() => {
 
 afterEach(async () => {
   await act(async () => root.unmount())
-  await vi.waitFor(() => expect(world.leftovers).toBe(0))
+  await later()
+  expect(world.leftovers).toBe(0)
 })
 
 const here = (children: ReactNode): ReactNode => (
