@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SOAK_S ?= 1800
 SEED   ?= 7
 
-.PHONY: help setup demo stop client test soak bench lint format types schema clean
+.PHONY: help setup demo stop client web test soak bench lint format types schema clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,10 +20,23 @@ demo: setup  ## a running stack, and a worker that reads the project's own docs 
 	@sh devstack/demo.sh
 
 stop:  ## end what `make demo` left running
-	@$(BIN)/rowcast dev --stop
+	@sh devstack/stop.sh
 
 client: setup  ## build the TypeScript client and run its tests
 	@cd client && PATH="$(CURDIR)/$(BIN):$$PATH" && npm run --silent build && npm run --silent types && npm test --silent
+
+web: setup  ## build the project page into web/out; does nothing when up to date
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(MAKE) --silent web/out/index.html
+
+web/out/index.html: web/node_modules/.package-lock.json web/next.config.ts $(shell find web/src client/src -type f)
+	@cd client && npm run --silent build
+	@cd web && npm run --silent types && npm run --silent build
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@echo "web: installing its Node packages" >&2
+	@cd web && npm ci --ignore-scripts --silent
+	@touch $@
 
 test: setup client  ## run every test
 	$(BIN)/pytest
@@ -50,4 +63,4 @@ schema: setup  ## write what is generated from the models: docs, the client's ty
 	$(BIN)/python -m service.schema
 
 clean:  ## remove what setup and the devstack made
-	rm -rf $(VENV) .rowcast devstack/node_modules tests/node/node_modules client/node_modules client/dist
+	rm -rf $(VENV) .rowcast devstack/node_modules tests/node/node_modules client/node_modules client/dist web/node_modules web/.next web/out

@@ -5,7 +5,12 @@ set -eu
 cd "$(dirname "$0")/.."
 bin=.venv/bin
 
-$bin/rowcast dev --stop >/dev/null
+sh devstack/stop.sh >/dev/null
+echo "Building the project page ..."
+if ! told=$(make --silent web 2>&1); then
+    echo "$told" | tail -n 5
+    echo "The project page can't be built here, so the demo goes on without it."
+fi
 echo "Starting PostgreSQL, REST, Auth, Realtime, Studio and the service ..."
 $bin/rowcast dev --detach
 set -a
@@ -62,6 +67,17 @@ $bin/rowcast watch --bom "$bom" --until-done
 kill $worker
 wait $worker || true
 
+# Whoever uploads a bill of materials on the page, or tries a job again, is not left waiting.
+nohup $bin/rowcast worker --kinds ingestion,bom_enrichment --catalogue examples/boms/parts.csv --root . >.rowcast/worker.log 2>&1 &
+echo $! >.rowcast/worker.pid
+if [ -n "${ROWCAST_WEB_DIR:-}" ]; then
+    cat <<TXT
+
+The project page, live. Open it, and upload examples/boms/hackrf-one-bom.csv there:
+
+    $ROWCAST_URL        $ROWCAST_DEMO_EMAIL    $ROWCAST_DEMO_PASSWORD
+TXT
+fi
 cat <<TXT
 
 It goes on running. Look at the rows in Studio, and at the stream as it is (its token is good for an hour):

@@ -26,6 +26,7 @@ from devstack.state import DataDirectory
 DEMO_PROJECT = "00000000-0000-4000-8000-000000000002"
 DEMO_EMAIL = "demo@example.com"
 CORS_ORIGINS = "http://localhost:3000,http://127.0.0.1:3000"
+WEB = Path(__file__).resolve().parent.parent / "web" / "out"
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -69,6 +70,8 @@ async def _run(options: Options, say: Callable[[str], None]) -> None:
 
 
 def full_environment(stack: Devstack) -> dict[str, str]:
+    """What the service and other programs are told; of the project page only where `make web` has built it."""
+    page = {"ROWCAST_WEB_DIR": str(WEB)} if (WEB / "index.html").is_file() else {}
     return {
         **environment(stack),
         "ROWCAST_URL": f"http://127.0.0.1:{stack.state.ports['service']}",
@@ -77,13 +80,19 @@ def full_environment(stack: Devstack) -> dict[str, str]:
         "ROWCAST_DEMO_PROJECT": DEMO_PROJECT,
         "ROWCAST_DEMO_EMAIL": DEMO_EMAIL,
         "ROWCAST_DEMO_PASSWORD": stack.state.demo_password,
+        **page,
     }
 
 
 def welcome(variables: dict[str, str], file: Path, seconds: float) -> str:
     shown = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
+    page = (
+        f"  page      {variables['ROWCAST_URL']} "
+        f"(sign in as {variables['ROWCAST_DEMO_EMAIL']} with {variables['ROWCAST_DEMO_PASSWORD']})\n"
+    )
     return (
         f"rowcast is up ({seconds:.1f} s).\n"
+        f"{page if 'ROWCAST_WEB_DIR' in variables else ''}"
         f"  service   {variables['ROWCAST_URL']} (a stream as it is: {variables['ROWCAST_URL']}/debug)\n"
         f"  Supabase  {variables['SUPABASE_URL']}\n"
         f"  Studio    {variables['STUDIO_URL']}\n"

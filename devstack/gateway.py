@@ -57,7 +57,12 @@ class _Proxy:
             ) as answer:  # fmt: skip
                 # Content-Length goes through as well: a HEAD answer tells the length of a body it does not carry.
                 body = await answer.read()
-                return web.Response(status=answer.status, headers=_forwarded(answer.headers.items()), body=body or None)
+                headers = _forwarded(answer.headers.items())
+                # Lite's Auth leaves these out; with Supabase's gateway pages of any origin can sign in.
+                headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, "*")
+                if asked := request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS):
+                    headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, asked)
+                return web.Response(status=answer.status, headers=headers, body=body or None)
         except (aiohttp.ClientError, TimeoutError) as error:
             return _error(503, f"The upstream server can't be reached: {error}")
 

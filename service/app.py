@@ -11,7 +11,7 @@ from quart_cors import cors
 from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import debug, health, pipeline
+from service import debug, health, pipeline, web
 from service.access.rates import Handshakes, limit_requests, too_many_requests
 from service.errors import (
     ApiError,
@@ -87,6 +87,8 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.register_blueprint(serving.blueprint())
     if settings.debug:
         app.register_blueprint(debug.blueprint())
+    if settings.web_directory:
+        app.register_blueprint(web.blueprint(settings, settings.web_directory))
 
     @app.get("/metrics")
     async def metrics() -> Response:

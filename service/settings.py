@@ -72,6 +72,12 @@ def _origin(value: str) -> str:
     return origin
 
 
+def _export(value: Path) -> Path:
+    if not (value / "index.html").is_file():
+        raise ValueError(f"names {str(value)!r}, which holds no index.html; `make web` makes web/out")
+    return value.resolve()
+
+
 class Settings(BaseModel):
     """Immutable settings; durations in seconds, sizes in bytes. Make them with :meth:`from_environment`."""
 
@@ -117,6 +123,7 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="ROWCAST_LOG_LEVEL")
     log_format: Literal["text", "json"] = Field("text", validation_alias="ROWCAST_LOG_FORMAT")
     debug: bool = Field(False, validation_alias="ROWCAST_DEBUG")
+    web_directory: Annotated[Path, AfterValidator(_export)] | None = Field(None, validation_alias="ROWCAST_WEB_DIR")
 
     @property
     def issuer(self) -> str | None:

@@ -334,3 +334,7 @@ async def test_the_real_lite_answers_get_head_and_a_browser_s_preflight(stack):
             assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
             allowed = answer.headers["Access-Control-Allow-Headers"].replace(" ", "").split(",")
             assert {"apikey", "authorization", "content-type"} <= {*allowed}
+        async with session.options("/auth/v1/token", headers=preflight) as answer:
+            assert answer.headers["Access-Control-Allow-Headers"] == "apikey,authorization,content-type"
+        async with session.post("/auth/v1/token?grant_type=password", headers=key, json={}) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (400, "*")

@@ -64,6 +64,7 @@ def test_three_variables_are_enough():
         "log_level": "info",
         "log_format": "text",
         "debug": False,
+        "web_directory": None,
     }
 
 
@@ -112,8 +113,13 @@ def test_a_variable_is_read(name, text, field, value):
         assert getattr(read(**{name: padded}), field) == value
 
 
+def test_the_page_is_where_it_is_said_to_be(tmp_path):
+    (tmp_path / "index.html").touch()
+    assert read(ROWCAST_WEB_DIR=str(tmp_path)).web_directory == tmp_path.resolve()
+
+
 def test_every_setting_has_a_variable_that_is_tested():
-    assert len(Settings.model_fields) == 27
+    assert len(Settings.model_fields) == 28
 
 
 @pytest.mark.parametrize(
@@ -171,6 +177,7 @@ def test_the_older_names_of_keys_are_known(first, second, field):
         ("ROWCAST_RETENTION_DAYS", "-1", "ROWCAST_RETENTION_DAYS is wrong: input should be greater than or equal to 0"),
         ("ROWCAST_LOG_LEVEL", "loud", "is wrong: input should be 'debug', 'info', 'warning' or 'error'."),
         ("ROWCAST_DEBUG", "perhaps", "ROWCAST_DEBUG is wrong: input should be a valid boolean"),
+        ("ROWCAST_WEB_DIR", "nowhere", "ROWCAST_WEB_DIR names 'nowhere', which holds no index.html; `make web` makes"),
         ("ROWCAST_LOG_FORMAT", "xml", "ROWCAST_LOG_FORMAT is wrong: input should be 'text' or 'json'."),
     ],
 )  # fmt: skip

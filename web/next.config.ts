@@ -1,0 +1,13 @@
+import path from 'node:path'
+import type { NextConfig } from 'next'
+
+const config: NextConfig = {
+  output: 'export',
+  // what a checkout has of the client is used, which is beside this folder
+  turbopack: { root: path.join(import.meta.dirname, '..') },
+  // `npm run types` checks them, once and with the compiler that this folder names
+  typescript: { ignoreBuildErrors: true },
+  devIndicators: false,
+}
+
+export default config

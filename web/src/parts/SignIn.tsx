@@ -1,0 +1,42 @@
+'use client'
+
+import type { SupabaseClient } from '@supabase/supabase-js'
+import { type FormEvent, type ReactNode, useState } from 'react'
+
+export function SignIn({ supabase }: { readonly supabase: SupabaseClient }): ReactNode {
+  const [error, setError] = useState<string | null>(null)
+  const [isBusy, setBusy] = useState(false)
+
+  const signIn = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
+    event.preventDefault()
+    const form = new FormData(event.currentTarget)
+    setBusy(true)
+    setError(null)
+    const { error: refused } = await supabase.auth.signInWithPassword({
+      email: String(form.get('email')).trim(),
+      password: String(form.get('password')),
+    })
+    setBusy(false)
+    if (refused) setError(refused.status === 400 ? 'That e-mail and password do not go together.' : refused.message)
+  }
+
+  return (
+    <main className="signin">
+      <form onSubmit={(event) => void signIn(event)} aria-label="Sign in">
+        <p className="brand" aria-hidden="true"><i />rowcast</p>
+        <h1>See the work as it happens</h1>
+        <p className="muted">Jobs, sources and bills of materials of your projects, live. Sign in to see them.</p>
+        <label>
+          E-mail
+          <input name="email" type="email" autoComplete="username" required autoFocus />
+        </label>
+        <label>
+          Password
+          <input name="password" type="password" autoComplete="current-password" required />
+        </label>
+        {error ? <p role="alert" className="wrong">{error}</p> : null}
+        <button type="submit" className="button primary" disabled={isBusy}>{isBusy ? 'Signing in …' : 'Sign in'}</button>
+      </form>
+    </main>
+  )
+}
