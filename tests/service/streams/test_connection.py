@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from socket import SO_RCVBUF, SOL_SOCKET
+from socket import socket as raw_socket
 from typing import Any
 from uuid import uuid4
 
@@ -20,10 +22,13 @@ from service.streams.connection import Connection, Patience
 from service.streams.services import Services
 from tests.conftest import StackFacts
 from tests.service.conftest import Project, add_user, service_environment
+from tests.service.connections import address, request
 from tests.service.fakes import until
+from tests.service.pages import opened
 from tests.service.proxy import faulty_proxy
 from tests.service.sockets import Socket, socket
-from tests.service.test_server import serving
+from tests.service.streams.test_websocket import metric
+from tests.service.test_server import fill, serving
 
 
 def token(stack: StackFacts, project: Project, seconds: float) -> str:
@@ -287,6 +292,33 @@ async def test_a_stop_is_told_first_also_to_who_has_subscribed_to_nothing(
         text = log.read_text()
         assert "Traceback" not in text
         assert "not everything has ended" not in text
+
+
+HANDSHAKE = (
+    "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: rowcast.v1",
+)  # fmt: skip
+
+
+async def test_whoever_takes_nothing_is_cut_and_loses_its_place(
+    stack: StackFacts, project: Project, tmp_path: Path
+) -> None:
+    with serving(stack, tmp_path, ROWCAST_STUCK_SECONDS="1", ROWCAST_OUTBOX_BYTES=str(64 << 20)) as (url, _, log):
+        with raw_socket() as stopped:
+            stopped.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+            stopped.connect(address(url))
+            stopped.sendall(request("/api/ws", project.token, *HANDSHAKE))
+            assert (await asyncio.to_thread(stopped.recv, 12)).endswith(b" 101")
+            said = json.dumps({"op": "subscribe", "projectId": project.id}).encode()
+            stopped.sendall(b"\x81" + bytes([0x80 | len(said)]) + bytes(4) + said)
+            async with opened(f"{url}/api/projects/{project.id}/status", project.headers) as page:
+                await page.until("connected")
+                while await metric(url, 'rowcast_streams_open{feed="project"}') < 2:
+                    await asyncio.sleep(0.01)
+                await fill(project, page)
+                while await metric(url, 'rowcast_streams_open{feed="project"}') > 1:
+                    await asyncio.sleep(0.05)
+        assert "Traceback" not in log.read_text()
 
 
 # In this process, where a test holds both ends
