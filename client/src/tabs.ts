@@ -232,7 +232,7 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
       case 'news':
         if (this.#isLeading) return
         this.#hasHeard = true
-        if (message.leader !== this.#leader || message.number !== this.#number + 1) return this.#ask()
+        if (this.#link || message.leader !== this.#leader || message.number !== this.#number + 1) return this.#ask()
         this.#number++
         if (message.batch) this.#take(message.batch)
         if (message.state) this.with_.shown.state(message.state)
