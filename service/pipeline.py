@@ -197,17 +197,10 @@ def _direct(shared: _Shared, asked: ChangeLog, tickets: Tickets) -> Upstream:
     belongings = Belongings(members, shared.as_service, settings.tables)
     gate = Gate(shared.verifier, members, belongings, tickets, settings.admin_token)
     rights = shared.rights(gate, members)
-    as_service = Rest(shared.own, settings.supabase_url, settings.secret_key)
-    as_user = Rest(shared.own, settings.supabase_url, settings.publishable_key)
-
-    async def ask(table: str, parameters: Mapping[str, str], reader: Reader | None) -> object:
-        if reader is None:
-            return await as_service.ask("GET", table, parameters)
-        return await as_user.ask("GET", table, parameters, bearer=reader.token)
-
     bindings = nudges(settings.tables)
     listener = DirectListener(
-        Rows(ask, settings.tables),
+        _rows(settings, shared.own),
+        _rows(settings, shared.http),
         lambda hearing: RealtimeGeneration(settings.supabase_url, settings.secret_key, hearing, bindings),
         random.random,
         shared.metrics,
@@ -217,6 +210,19 @@ def _direct(shared: _Shared, asked: ChangeLog, tickets: Tickets) -> Upstream:
     hub.bind(listener)
     listener.bind(hub)
     return Upstream(listener, listener, rights, shared.services(hub, asked, gate, rights, reads_as_user=True))
+
+
+def _rows(settings: Settings, http: Client) -> Rows:
+    """Rows asked for on these connections, as whoever reads them."""
+    as_service = Rest(http, settings.supabase_url, settings.secret_key)
+    as_user = Rest(http, settings.supabase_url, settings.publishable_key)
+
+    async def ask(table: str, parameters: Mapping[str, str], reader: Reader | None) -> object:
+        if reader is None:
+            return await as_service.ask("GET", table, parameters)
+        return await as_user.ask("GET", table, parameters, bearer=reader.token)
+
+    return Rows(ask, settings.tables)
 
 
 def _maintenance(settings: Settings, log: ChangeLog, tickets: Tickets) -> list[Coroutine[None, None, None]]:

@@ -20,7 +20,7 @@ from realtime import RealtimePostgresChangesListenEvent
 
 from service.backoff import delays
 from service.changes.change import FeedKey
-from service.changes.differ import State, differ
+from service.changes.differ import Row, State, differ
 from service.changes.listener import Sink
 from service.changes.log import Page, Snapshot, Standing
 from service.changes.realtime import Binding, Generation, Hearing
@@ -99,18 +99,21 @@ class _Nudges:
 class DirectListener:
     """Both what the hub asks of a listener and what it asks of a log.
 
-    ``new_generation`` makes a generation that hears the tables; ``random`` gives numbers from 0 to 1.
+    ``rows`` are read for who follows, ``asked`` for who asks once, in a line of its own: who follows does not wait for
+    however many ask. ``new_generation`` makes a generation that hears the tables; ``random`` gives numbers from 0 to 1.
     """
 
     def __init__(
         self,
         rows: Rows,
+        asked: Rows,
         new_generation: Callable[[Hearing], Generation],
         random: Callable[[], float],
         metrics: Metrics,
         reread_seconds: float = 30.0,
     ) -> None:
         self._rows = rows
+        self._asked = asked
         self._sink: Sink | None = None
         self._random = random
         self._metrics = metrics
@@ -208,7 +211,7 @@ class DirectListener:
     async def heads(self, feed: str, keys: Iterable[str]) -> dict[str, int]:  # noqa: ARG002 - there is one feed
         """Checks that the tables can be read. Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`."""
         with self._asking():
-            await self._rows.check()
+            await self._asked.check()
         return dict.fromkeys(keys, 0)
 
     async def snapshot(self, key: FeedKey, function: str, argument: str) -> Snapshot:  # noqa: ARG002 - there is no function
@@ -216,10 +219,12 @@ class DirectListener:
 
         Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused`.
         """
-        follow = self._follows.get(key) or _Follow(key)
+        if (follow := self._follows.get(key)) is None:
+            with self._asking():
+                return Snapshot(0, _listed(await self._asked.read(key)))
         await self._refresh(follow)
-        assert follow.state is not None, "it has been read"  # noqa: S101 - refresh() raises where it has not
-        return Snapshot(follow.head, {table: list(rows.values()) for table, rows in follow.state.items()})
+        assert follow.state is not None, "it has been read"  # noqa: S101 - _refresh() raises where it has not
+        return Snapshot(follow.head, _listed(follow.state))
 
     async def catch_up(self, keys: Iterable[FeedKey]) -> None:
         """Reads followed keys anew and tells what is different; one whose reader is refused stays as it is.
@@ -293,6 +298,10 @@ class DirectListener:
             else:
                 follow.is_refused = False
             return
+
+
+def _listed(state: State) -> dict[str, list[Row]]:
+    return {table: list(rows.values()) for table, rows in state.items()}
 
 
 def _shared(key: FeedKey) -> FeedKey:

@@ -46,6 +46,13 @@ create table public.proposed_nodes (
   confidence numeric,
   created_at timestamptz not null default now()
 );
+create table public.tasks (
+  task_id uuid primary key default gen_random_uuid(),
+  project uuid not null,
+  name text not null,
+  state text not null default 'running',
+  made_at timestamptz not null default now()
+);
 alter table public.jobs enable row level security;
 create policy "one's own, and nobody's" on public.jobs for select to authenticated using
   (owner is null or owner = auth.uid());
@@ -56,6 +63,13 @@ create policy "whoever is signed in" on public.proposed_nodes for select to auth
 alter publication supabase_realtime add table public.jobs, public.ingestion_sources, public.proposed_nodes;
 """
 
+
+OTHER_NAMES = """
+[jobs]
+table = "tasks"
+columns = { id = "task_id", project_id = "project", title = "name", status = "state", created_at = "made_at" }
+"""
+"""As jobs, the table tasks."""
 
 AUTH = """
 create table auth.users (id uuid primary key);
@@ -99,7 +113,7 @@ def restart_rest(stack: StackFacts) -> None:
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if child.environ().get(MARK) == part:
-                child.terminate()
+                child.kill()  # so that what it is asked just now is not waited for
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,22 @@
 """Looking at a real database's catalog, and a migration that is written for what is found there."""
 
+import tomllib
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from devstack.postgres import Postgres
 from service import catalog
 from service.adoption import findings, migration
 from service.catalog import look, shipped
+from service.changes.change import from_record
 from service.errors import CatalogError
+from service.events.project import JobUpdate, ProjectFeed
 from service.findings import Level
-from service.tables import STANDARD
-from tests.service.handmade import handmade_database
+from service.tables import STANDARD, mapped
+from tests.service.handmade import OTHER_NAMES, handmade_database
 
 
 @pytest.fixture
@@ -110,3 +114,23 @@ def test_pages_call_none_of_it(adopted: psycopg.Connection[tuple[object, ...]], 
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             adopted.execute(f"select {function}")
     adopted.close()
+
+
+def test_tables_with_other_names_are_logged_and_told_by_ours(old: str) -> None:
+    tables = mapped(tomllib.loads(OTHER_NAMES))
+    with psycopg.connect(old, autocommit=True, row_factory=dict_row) as database:
+        text = migration(look(old, tables), tables, shipped("change_log"), shipped("doctor"))
+        database.execute(text.encode())
+        database.execute("insert into tasks (project, name) values (%s, 'A')", [PROJECT])
+        database.execute("update tasks set state = 'completed'")
+        records = database.execute("select * from feed_changes order by revision").fetchall()
+        snapshot = database.execute("select project_snapshot(%s) as it", [PROJECT]).fetchone()
+    feed = ProjectFeed()
+    changes = [from_record({**record, "committed_at": str(record["committed_at"])}, tables) for record in records]
+    told = [message for change in changes for message in feed.translate(change)]
+    assert [(one.type, one.title, one.status) for one in told if isinstance(one, JobUpdate)] == [
+        ("job_update", "A", "running"), ("job_update", "A", "completed"),
+    ]  # fmt: skip
+    assert snapshot is not None
+    [job] = [tables.ours["jobs"].row(row) for row in snapshot["it"]["rows"]["jobs"]]
+    assert (job["title"], job["status"], job["id"]) == ("A", "completed", changes[0].row_id)

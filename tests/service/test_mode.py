@@ -1,6 +1,7 @@
 """Direct mode on a database made by hand, and the way from there to the change log, as pages see them."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +13,21 @@ import httpx
 import psycopg
 import pytest
 
+from service import pipeline
+from service.access.rest import Rest
+from service.app import create_app
+from service.changes.change import FeedKey, Reader
+from service.changes.log import ChangeLog
+from service.mode import Mode, has_log
+from service.settings import Settings
 from tests.conftest import StackFacts
 from tests.service.conftest import add_user, served, service_environment
-from tests.service.handmade import Handmade, handmade_project, handmade_stack, restart_rest
+from tests.service.fakes import until
+from tests.service.handmade import OTHER_NAMES, Handmade, handmade_project, handmade_stack, restart_rest
+from tests.service.logged import logged
 from tests.service.pages import Page, opened
+from tests.service.proxy import faulty_proxy
+from tests.service.sockets import Socket, socket
 
 REREAD = "0.4"
 
@@ -104,7 +116,7 @@ async def test_nobody_is_told_more_than_row_level_security_shows_them(
         await bens.until("job_update", jobId=hers)
 
 
-def titles(page: Page) -> set[str]:
+def titles(page: Page | Socket) -> set[str]:
     return {message["title"] for message in page.messages if message["type"] == "job_update"}
 
 
@@ -135,6 +147,17 @@ async def test_several_projects_and_pipelines_go_by_the_tables_too(direct: str, 
     async with opened(path, project.headers, project_id=other.id) as page:
         told = await page.next()
         assert (told["job_id"], told["document_name"]) == (job, "Manuals")
+
+
+async def test_a_socket_goes_by_the_tables_too_and_keeps_its_token(direct: str, project: Handmade) -> None:
+    async with socket(direct, project.token) as page:
+        await page.ask("subscribe", projectId=project.id)
+        assert (await page.until("connected"))["exact"] is False
+        await page.until("snapshot")
+        job = project.job()
+        await page.until("job_update", jobId=job)
+        await page.ask("auth", token=project.token)
+        assert "open another" in (await page.until("error"))["message"]
 
 
 def test_a_page_that_polls_is_told_the_same(direct: str, project: Handmade) -> None:
@@ -183,6 +206,33 @@ def test_readiness_and_doctor_say_which_mode_it_is(direct: str, old: StackFacts)
     assert "ok   Realtime: tells of ingestion_sources, jobs, proposed_nodes" in told.stdout
 
 
+async def test_tables_and_columns_have_the_names_that_a_file_gives_them(
+    old: StackFacts, project: Handmade, tmp_path: Path
+) -> None:
+    file = tmp_path / "tables.toml"
+    file.write_text(OTHER_NAMES)
+    settings = Settings.from_environment({**service_environment(old), "ROWCAST_TABLES": str(file)})
+    project.execute("insert into tasks (project, name) values (%s, 'Before')", project.id)
+    async with pipeline.running(settings) as running:
+        key = FeedKey("project", project.id, Reader(project.token))
+        snapshot = await running.services.hub.snapshot(key)
+        assert [(row["title"], row["status"], row["kind"]) for row in snapshot.rows["jobs"]] == [
+            ("Before", "running", "job")
+        ]
+
+
+async def test_a_name_that_is_not_there_keeps_the_service_from_being_ready_and_says_why(
+    old: StackFacts, tmp_path: Path
+) -> None:
+    file = tmp_path / "tables.toml"
+    file.write_text('[jobs]\ncolumns.title = "label"\n')
+    app = create_app(Settings.from_environment({**service_environment(old), "ROWCAST_TABLES": str(file)}))
+    async with app.test_app():
+        answer = await app.test_client().get("/readyz")
+        assert (answer.status_code, (await answer.get_json())["mode"]) == (503, "direct")
+        assert "the table jobs has no column label" in (await answer.get_json())["reason"]
+
+
 # The way to the change log
 
 
@@ -194,16 +244,27 @@ async def test_the_migration_makes_the_same_pages_exact(scratch: Path) -> None:
         handmade_project(stack) as project,
         served({**service_environment(stack), "ROWCAST_REREAD_SECONDS": REREAD}) as url,
     ):
+        other = replace(project, id=str(uuid4()))
         project.job("Before")
-        async with opened(status(url, project), project.headers) as page:
+        other.job("Other")
+        projects = {"projects": f"{project.id},{other.id}"}
+        async with (
+            opened(status(url, project), project.headers) as page,
+            opened(f"{url}/api/status", project.headers, **projects) as several,
+            socket(url, project.token) as ws,
+        ):
             assert (await page.next())["exact"] is False
-            await page.until("snapshot")
-            adopt(stack, directory / "project")
+            await ws.ask("subscribe", projectId=project.id)
+            for each in (page, several, several, ws):
+                await each.until("snapshot")
+            await asyncio.to_thread(adopt, stack, directory / "project")
             project.job("Meanwhile")
             end = await page.until("stream_end")
             assert (end["reason"], end["reconnect"]) == ("shutdown", True)
-            before = titles(page)
             assert len(page.ids) == 1
+            await several.until("stream_end")
+            await ws.until("stream_end")
+        before = titles(page)
         project.job("Away")
         headers = {**project.headers, "Last-Event-ID": str(page.ids[0])}
         async with opened(status(url, project), headers) as page:
@@ -214,6 +275,18 @@ async def test_the_migration_makes_the_same_pages_exact(scratch: Path) -> None:
             assert before | titles(page) == {"Meanwhile", "Away", "After"}
             assert len(page.ids) >= 2
             assert "reset" not in page.types
+        headers = {**project.headers, "Last-Event-ID": several.last_id}
+        before = titles(several)
+        async with opened(f"{url}/api/status", headers, **projects) as several:
+            for _ in (project, other):
+                assert (await several.until("connected"))["resumed"] is True
+            await several.until("job_update", jobId=job)
+            assert before | titles(several) == {"Meanwhile", "Away", "After"}
+        told = [message["revision"] for message in ws.messages if "revision" in message]
+        async with socket(url, project.token) as ws:
+            await ws.ask("subscribe", projectId=project.id, since=told[-1])
+            assert (await ws.until("connected"))["resumed"] is True
+            await ws.until("job_update", jobId=job)
         await asyncio.to_thread(is_well, stack, url, project)
 
 
@@ -241,3 +314,62 @@ def adopt(stack: StackFacts, project_dir: Path) -> None:
 def doctor(stack: StackFacts) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "service.cli", "doctor"]
     return subprocess.run(command, env=service_environment(stack), check=False, capture_output=True, text=True)
+
+
+# The choice
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "there"),
+    [
+        (200, {}, True),
+        (404, {"code": "PGRST202", "message": "Could not find the function"}, False),
+        (404, {"code": "42883", "message": "function does not exist"}, False),
+        (400, {"code": "22023", "message": "feed: there is no feed 'project'"}, None),  # the migration is half applied
+        (401, {"message": "Invalid API key"}, None),
+        (503, {"code": "PGRST002", "message": "schema cache"}, None),
+        (502, "<html>", None),
+    ],
+)
+async def test_what_the_database_says_decides_and_nothing_else_does(status: int, body: object, there: bool) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, request.url.path) == ("POST", "/rest/v1/rpc/feed_heads")
+        return httpx.Response(status, json=body)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        assert await has_log(Rest(client, "http://db", "sb_secret_x")) is there
+
+
+async def test_a_database_that_is_down_at_the_start_decides_once_it_is_back(stack: StackFacts) -> None:
+    async with faulty_proxy(stack.supabase_url, "rest") as proxy:
+        settings = Settings.from_environment({**service_environment(stack), "SUPABASE_URL": proxy.url})
+        async with pipeline.running(settings) as running:
+            assert running.mode is None
+            assert isinstance(running.log, ChangeLog)
+            proxy.refused.clear()
+            await until(lambda: running.mode is Mode.LOG)
+            assert isinstance(running.log, ChangeLog)
+
+
+async def test_a_log_that_cannot_be_taken_leaves_streams_as_they_are(
+    old: StackFacts, project: Handmade, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = [False]
+
+    async def ask(_: Rest) -> bool:
+        return said[-1]
+
+    monkeypatch.setattr(pipeline, "has_log", ask)
+    settings = Settings.from_environment({**service_environment(old), "ROWCAST_REREAD_SECONDS": "0.05"})
+    async with pipeline.running(settings) as running:
+        assert running.mode is Mode.DIRECT
+        hub = running.services.hub
+        topic = await hub.topic(FeedKey("project", project.id, Reader(project.token)))
+        viewer = hub.attach(topic, None)
+        said.append(True)  # but there are no functions
+        await until(lambda: logged(caplog, "service.mode", logging.WARNING)[1:])
+        assert logged(caplog, "service.mode", logging.WARNING)[1][1] == "the change log can't be taken yet"
+        assert (running.mode, running.services.hub, viewer.ending) == (Mode.DIRECT, hub, None)
+        project.job()
+        await until(lambda: viewer.has_news)
+        hub.detach(topic, viewer)

@@ -56,7 +56,7 @@ class Bench:
         self.heard = Heard()
         self.generations = Generations()
         self.listener = DirectListener(
-            self.rows, self.generations, lambda: 0.0, Metrics(), reread_seconds  # type: ignore[arg-type]
+            self.rows, self.rows, self.generations, lambda: 0.0, Metrics(), reread_seconds  # type: ignore[arg-type]
         )  # fmt: skip
         self.told: dict[FeedKey, list[str]] = {}
         bench = self
