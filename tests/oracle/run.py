@@ -110,7 +110,7 @@ class Play:
                 await self._faults.over()
             seconds = time.monotonic() - began
             await self._calm()
-        leaving = (after_work(self._stage, service, was) for service, was in zip(services, before, strict=True))
+        leaving = (after_work(service, was) for service, was in zip(services, before, strict=True))
         after = await asyncio.gather(*leaving)
         await self._look_for_leaks(before, after)
         await asyncio.gather(*(end_in_peace(service, self._complaints) for service in services))

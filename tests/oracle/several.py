@@ -131,6 +131,7 @@ class SocketViewer(Page):
         for part in self.parts.values():
             part.is_named = False
         self._token_seconds = random_.choice((3600.0, 20.0))
+        self._leaving: set[str] = set()
         self._ended = False
 
     async def run(self) -> None:
@@ -148,6 +149,7 @@ class SocketViewer(Page):
 
     async def _connection(self, service: Service) -> None:
         self._seen.connections += 1
+        self._leaving = set()
         self._ended = False
         address = service.url.replace("http", "ws", 1)
         connection = await connect(f"{address}/api/ws", subprotocols=["rowcast.v1"], open_timeout=5, ping_interval=None)
@@ -191,8 +193,10 @@ class SocketViewer(Page):
             case "token":
                 await self._authenticate(connection)
             case "project":
-                part = self._random.choice(list(self.parts.values()))
-                await connection.send(json.dumps({"op": "unsubscribe", "projectId": part.key}))
+                key = self._random.choice(list(self.parts))
+                if key not in self._leaving:
+                    self._leaving.add(key)
+                    await connection.send(json.dumps({"op": "unsubscribe", "projectId": key}))
             case "pause":
                 await asyncio.sleep(self._random.choice((0.05, 0.3, 2.0)))
 
@@ -206,7 +210,8 @@ class SocketViewer(Page):
                     self.complain("lost", f"refused for good: {message}")
                 return False
             case "unsubscribed":
-                await self._subscribe(connection, self.parts[message["projectId"]])
+                self._leaving.remove(key)
+                await self._subscribe(connection, self.parts[key])
             case "reauth" if self.is_calm or self._random.random() < 0.5:
                 await self._authenticate(connection)
             case "authenticated" | "reauth":
