@@ -24,7 +24,7 @@ export interface Feed<Data, Event extends FeedEvent> {
   /** Tells the feed from all others of a server. */
   readonly name: string
   readonly initial: Data
-  /** Whether its streams begin with `connected`. */
+  /** Whether its streams begin with `connected`. Where they don't, the page is told one when a stream is open. */
   readonly greets: boolean
   /** The stream's path; where to go on from is told in a header. */
   readonly path: string

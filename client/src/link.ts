@@ -216,7 +216,10 @@ export class Link<Data, Event extends FeedEvent> {
     }
     const type = response.headers.get('Content-Type') ?? ''
     if (response.status === 200 && /^text\/event-stream\b/i.test(type)) {
-      if (!this.feed.greets) this.#greeted(true)
+      if (!this.feed.greets) {
+        this.told.events([{ event: 'connected', data: {} } as unknown as Event], this.#cursor)
+        this.#greeted(true)
+      }
       return true
     }
     const problem = await problemOf(response)

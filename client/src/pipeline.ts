@@ -43,7 +43,10 @@ const problem = (message: string): Problem => ({ code: 'job_failed', message })
 
 function reduce(data: PipelineData, events: readonly AnyPipelineEvent[], only: string | null): PipelineData {
   const jobs = new Edited(data.jobs)
-  for (const told of events) {
+  for (const told of events as readonly (AnyPipelineEvent | { event: 'connected' })[]) {
+    // of several jobs those that go on are told anew: one that has ended in between is not
+    if (told.event === 'connected' && only === null)
+      for (const [jobId, { outcome }] of [...jobs.map]) if (outcome === 'running') jobs.delete(jobId)
     if (told.event !== 'pipeline_progress' && told.event !== 'complete' && told.event !== 'error') continue
     const jobId = only ?? ('job_id' in told.data ? told.data.job_id : undefined)
     if (jobId === undefined) continue

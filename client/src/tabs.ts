@@ -56,6 +56,8 @@ type Message<Data, Event> =
   | Ask
   | { readonly kind: 'please'; readonly reconnect: boolean }
 
+/** To be raised with any change of the messages or of a feed's data: tabs may have been loaded before and after it. */
+const VERSION = 1
 const BATCHES_KEPT = 256
 const ANSWER_MS = 2000
 const SILENCE_MS = 20_000
@@ -119,7 +121,7 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
   async #group(): Promise<string> {
     const { feed, options } = this.with_
     const token = await Promise.resolve({ fresh: false }).then(options.getToken).catch(() => null)
-    return `rowcast ${options.url} ${feed.name} ${subjectOf(token)}`
+    return `rowcast ${VERSION} ${options.url} ${feed.name} ${subjectOf(token)}`
   }
 
   /** Somebody else may have signed in: then the tab joins others. */

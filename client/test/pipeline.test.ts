@@ -41,6 +41,20 @@ describe('the pipelines of a project', () => {
     expect(feed.endingOf?.({ event: 'complete', data: many.complete })).toBeNull()
   })
 
+  it('that ended while nobody listened are not there any more when somebody does', () => {
+    const connected = { event: 'connected', data: {} } as unknown as Parameters<typeof feed.reduce>[1][number]
+    const before = feed.reduce(feed.initial, [
+      { event: 'pipeline_progress', data: many.pipeline_progress },
+      { event: 'error', data: { message: 'It failed.', job_id: 'other' } },
+    ])
+    const again = { ...many.pipeline_progress, job_id: 'on' }
+    const data = feed.reduce(before, [connected, { event: 'pipeline_progress', data: again }])
+    expect([...data.jobs.keys()]).toEqual(['other', 'on'])
+    const one = pipelineFeed({ jobId: 'j' })
+    const running = one.reduce(one.initial, [{ event: 'pipeline_progress', data: many.pipeline_progress }])
+    expect(one.reduce(running, [connected])).toBe(running)
+  })
+
   it('have an address of their own', () => {
     expect(feed.path).toBe('/api/v1/admin/ingestion/jobs/progress?project_id=p')
     expect(pipelineFeed({ jobId: 'j' }).path).toBe('/api/v1/admin/ingestion/jobs/j/progress')

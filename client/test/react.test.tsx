@@ -247,11 +247,24 @@ describe('usePipelineProgress', () => {
       const { progress, jobs, status } = usePipelineProgress({ jobId: 'j', onComplete })
       return `${status} ${progress?.overall_progress_percent} ${jobs[0]?.outcome}`
     }
-    await show(<Job />)
+    await show(<StrictMode><Job /></StrictMode>)
+    await later()
     await send(pipeline.pipeline_progress, { event: 'pipeline_progress' })
     expect(element.textContent).toBe(`live ${pipeline.pipeline_progress.overall_progress_percent} running`)
     await send({}, { event: 'complete' })
     expect(element.textContent).toContain('ended')
     expect(onComplete).toHaveBeenCalledExactlyOnceWith('j')
+  })
+
+  it('tells the end of each job of a project, once each time', async () => {
+    const [onComplete, onError] = [vi.fn(), vi.fn()]
+    const Jobs = (): ReactNode => usePipelineProgress({ projectId: 'p', onComplete, onError }).jobs.map(({ jobId, outcome }) => `${jobId} ${outcome};`)
+    await show(<Jobs />)
+    await send({ job_id: 'a' }, { event: 'complete' })
+    await send({ job_id: 'b', message: 'No disk.' }, { event: 'error' })
+    await send({ ...pipeline.pipeline_progress, job_id: 'a' }, { event: 'pipeline_progress' }) // tried again
+    await send({ job_id: 'a' }, { event: 'complete' })
+    expect(element.textContent).toBe('a complete;b error;')
+    expect([onComplete.mock.calls, onError.mock.calls]).toEqual([[['a'], ['a']], [['No disk.', 'b']]])
   })
 })

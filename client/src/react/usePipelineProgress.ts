@@ -1,10 +1,10 @@
 'use client'
 
-import { useMemo } from 'react'
+import { useEffect, useMemo, useRef } from 'react'
 import type { PipelineProgress } from '../events.gen.js'
 import type { Problem } from '../feed.js'
 import type { Status } from '../link.js'
-import { type AnyPipelineEvent, pipelineFeed, type PipelineFeedOptions, type PipelineJob } from '../pipeline.js'
+import { pipelineFeed, type PipelineFeedOptions, type PipelineJob } from '../pipeline.js'
 import { useFeed, useLatest } from './useFeed.js'
 
 /** `jobId` for one job, `projectId` for all that are active in a project. */
@@ -29,24 +29,22 @@ export interface PipelineProgressState {
 export function usePipelineProgress(options: UsePipelineProgressOptions): PipelineProgressState {
   const latest = useLatest(options)
   const only = 'jobId' in options ? options.jobId : null
-  const used = useFeed(pipelineFeed(options), {
-    enabled: options.enabled,
-    onEvents(events) {
-      for (const told of events) tellEnd(told, only, latest.current)
-    },
-  })
+  const used = useFeed(pipelineFeed(options), { enabled: options.enabled })
   const { data, status, isConnected, error, retryCount, reconnect } = used
   const jobs = useMemo(() => [...data.jobs.values()], [data])
+  const ended = useRef<ReadonlySet<string>>(new Set()) // the jobs whose end the page has been told of
+  useEffect(() => {
+    const now = jobs.filter(({ outcome }) => outcome !== 'running')
+    const news = now.filter(({ jobId }) => !ended.current.has(jobId))
+    ended.current = new Set(now.map(({ jobId }) => jobId))
+    for (const { jobId, outcome, error: message } of news) {
+      if (outcome === 'complete') latest.current.onComplete?.(jobId)
+      else latest.current.onError?.(message ?? '', jobId)
+    }
+  }, [jobs, latest])
   const progress = only === null ? null : (data.jobs.get(only)?.progress ?? null)
   return useMemo(
     () => ({ progress, jobs, status, isConnected, error, retryCount, reconnect }),
     [progress, jobs, status, isConnected, error, retryCount, reconnect],
   )
-}
-
-function tellEnd(told: AnyPipelineEvent, only: string | null, to: UsePipelineProgressOptions): void {
-  if (told.event === 'complete') {
-    const jobId = only ?? ('job_id' in told.data ? told.data.job_id : null)
-    if (jobId !== null) to.onComplete?.(jobId)
-  } else if (told.event === 'error') to.onError?.(told.data.message, told.data.job_id)
 }
