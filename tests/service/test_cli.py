@@ -658,7 +658,7 @@ def test_serve_ends_with_ctrl_c(stack: StackFacts, tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None
-        assert "Running on http://127.0.0.1:" in process.stderr.readline()
+        assert any("Running on http://127.0.0.1:" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, output) == (0, "")
