@@ -18,6 +18,7 @@ from tests.oracle.leaks import Holdings
 from tests.oracle.pages import Seen
 from tests.oracle.pollers import Poller
 from tests.oracle.run import run
+from tests.oracle.several import SeveralViewer
 from tests.oracle.stage import User
 from tests.oracle.verdict import Complaints, Verdict
 from tests.oracle.viewers import Viewer
@@ -164,6 +165,63 @@ def test_a_viewer_is_content_with_a_stream_as_it_should_be():
 def test_a_viewer_complains_of(events, complaint):
     _, complaints = looking(*events)
     assert complaint in complaints.told[0]
+
+
+def watching(*events: tuple[dict[str, Any] | None, str | None]) -> tuple[SeveralViewer, Complaints]:
+    """A page of the projects a, b and c that got these messages on one connection."""
+    complaints = Complaints()
+    stage = SimpleNamespace(services=[], projects=["a", "b", "c"])
+    viewer = SeveralViewer("v", "a", User("u", {}, ""), stage, Random(1), complaints, Seen())
+    viewer.parts = {key: viewer.parts[key] for key in "abc"}
+    viewer.is_named = False
+    for part in viewer.parts.values():
+        part.is_named, part.kinds = False, frozenset(project.SHAPES)
+    viewer.begin()
+    for message, id_ in events:
+        viewer.take(Event("message", json.dumps(message) if message else "", id_))
+    return viewer, complaints
+
+
+def of(key: str, message: dict[str, Any]) -> dict[str, Any]:
+    return message | {"projectId": key}
+
+
+OPENED = [(of(key, CONNECTED), None) for key in "abc"] + [(of("a", SNAPSHOT), None), (of("b", SNAPSHOT), None)]
+WHOLE = [*OPENED, (of("c", SNAPSHOT), "10.10.10")]
+
+
+def test_a_page_of_several_is_content_with_a_stream_as_it_should_be():
+    viewer, complaints = watching(
+        *OPENED, (of("a", UPDATE), None), (of("c", SNAPSHOT), "11.10.10"), (of("b", UPDATE), None),
+        (of("b", UPDATE), "11.12.10"), (None, "11.12.13"), (END, None),
+    )  # fmt: skip
+    assert complaints.told == []
+    assert viewer.last == "11.12.13"
+    assert [part.last for part in viewer.parts.values()] == [11, 12, 13]
+    assert viewer.parts["b"].state.rows["sources", "s"]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("events", "complaint"),
+    [
+        ([*WHOLE, (of("a", UPDATE), "10.10.10")], "status_update with id 10 after 10"),
+        ([*WHOLE, (of("a", UPDATE), "11.9.10")], "told to be at 9, is at 10"),
+        ([*OPENED, (of("a", UPDATE), "11.10.10")], "told to be at 10, is at None"),
+        ([*WHOLE, (UPDATE, "11.10.10")], "is nobody's"),
+        ([*WHOLE, (END, None), (of("a", UPDATE), "11.10.10")], "after stream_end"),
+        ([*WHOLE, (END | {"reconnect": False}, None)], "told not to come back"),
+        ([*WHOLE, (of("a", END | {"reconnect": False}), None)], "told not to come back"),
+        ([*WHOLE, (of("b", CONNECTED), None)], "connected comes twice"),
+    ],
+)
+def test_a_page_of_several_complains_of(events, complaint):
+    _, complaints = watching(*events)
+    assert complaint in complaints.told[0]
+
+
+def test_an_id_of_too_few_makes_no_sense():
+    with pytest.raises(ValueError, match="shorter"):
+        watching(*WHOLE, (None, "11.12"))
 
 
 # What is compared
