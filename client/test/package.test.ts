@@ -41,3 +41,7 @@ it('has types that resolve as its code does (attw)', () => {
   const { status, told } = run('@arethetypeswrong/cli/dist/index.js', '--pack', '.', '--profile', 'esm-only', '--no-emoji', '--exclude-entrypoints', './styles.css')
   expect(status, told).toBe(0)
 })
+
+it.each(['client', 'devstack', 'tests/node'])('the lock file of %s names no registry', (folder) => {
+  expect(readFileSync(`${root}../${folder}/package-lock.json`, 'utf8')).not.toContain('"resolved"')
+})
