@@ -259,17 +259,20 @@ export class Link<Data, Event extends FeedEvent> {
       if (this.#heardAt - this.#openedAt >= LONG_LIVED_MS) this.#level = 0
       this.#watch(this.options.stallAfter, 'The server has fallen silent.')
       const events: Event[] = []
-      for (const frame of parser.push(value)) {
-        if (frame.data !== null) {
-          const data: unknown = JSON.parse(frame.data)
-          const event = frame.event === 'message' ? (data as { type: string }).type : frame.event
-          events.push({ event, data } as unknown as Event)
-          if (event === 'reset') this.#cursor = null
+      try {
+        for (const frame of parser.push(value)) {
+          if (frame.data !== null) {
+            const data: unknown = JSON.parse(frame.data)
+            const event = frame.event === 'message' ? (data as { type: string }).type : frame.event
+            events.push({ event, data } as unknown as Event)
+            if (event === 'reset') this.#cursor = null
+          }
+          if (frame.id !== null) this.#cursor = frame.id || null
         }
-        if (frame.id !== null) this.#cursor = frame.id || null
+      } finally {
+        if (events.length) this.told.events(events, this.#cursor) // also those before one that can't be read
       }
       if (parser.retry !== null) this.#retry = Math.max(parser.retry, 1)
-      if (events.length) this.told.events(events, this.#cursor)
       for (const event of events) {
         if (isOver()) return void reader.cancel().catch(() => {})
         this.#heed(event, token)

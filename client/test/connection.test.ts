@@ -269,11 +269,14 @@ describe('a stream that breaks', () => {
     expect([connection.getSnapshot().data.jobs.size, streams[0]?.isCancelled]).toEqual([0, true])
   })
 
-  it('of something that is no JSON counts as broken', async () => {
+  it('of something that is no JSON counts as broken, and what came before it is not lost', async () => {
     const { answer, last } = streaming()
-    const { connection } = await start(answer)
-    await last().write('data: <html>\n\n')
+    const { world, connection } = await start(answer)
+    await last().write(`data: ${JSON.stringify(project.job_update)}\nid: 12\n\ndata: <html>\nid: 13\n\n`)
     expect(connection.getSnapshot()).toMatchObject({ status: 'connecting', error: { code: 'connection_lost' } })
+    expect(connection.getSnapshot().data.jobs.size).toBe(1)
+    await world.advance(1000)
+    expect(world.requests.at(-1)?.lastEventId).toBe('12')
   })
 })
 
