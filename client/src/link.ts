@@ -205,7 +205,8 @@ export class Link<Data, Event extends FeedEvent> {
   /** The token to send, null without one that is worth sending. */
   async #token(): Promise<string | null> {
     const token = await this.options.getToken({ fresh: this.#fresh })
-    return token && token !== this.#dead ? token : null
+    this.#fresh = token !== null && token === this.#dead
+    return token && !this.#fresh ? token : null
   }
 
   /** Whether the answer is a stream; if not, all is done that it asks for. */
@@ -312,7 +313,7 @@ export class Link<Data, Event extends FeedEvent> {
 
   #greeted(live: boolean): void {
     this.#live = live
-    this.#quiet = this.#offline = this.#fresh = false
+    this.#quiet = this.#offline = false
     this.#failures = this.#refusals = this.#notBefore = 0
     this.#problem = null
     this.#stopPolling()
@@ -375,7 +376,7 @@ export class Link<Data, Event extends FeedEvent> {
     const cancelWatchdog = this.world.after(this.options.answerWithin, () => abort.abort())
     let next = this.options.pollInterval
     try {
-      const token = await this.#token()
+      const token = this.#fresh ? null : await this.#token() // a fresh one is asked for at the pace of the tries
       if (isOver()) return
       if (token === null) {
         this.#polling = false

@@ -546,10 +546,22 @@ describe('polling', () => {
     expect(world.polls).toHaveLength(1)
   })
 
-  it('sends no dead token', async () => {
-    const { world } = await start(polled(() => problem(401, 'expired_token')))
+  it('sends no dead token, and does not hurry who gets tokens', async () => {
+    const getToken = vi.fn(() => 'token')
+    const { world } = await start(polled(() => problem(401, 'expired_token')), { getToken })
     await world.advance(600_000)
     expect(world.polls).toHaveLength(1)
+    expect(getToken.mock.calls.length).toBeLessThan(35)
+  })
+
+  it('goes on with a new token where no stream gets through', async () => {
+    let token = 'old'
+    const { world, status } = await start((request) => {
+      if (request.path.includes('/status')) throw new TypeError('Failed to fetch')
+      return request.token === 'old' ? problem(401, 'expired_token') : Response.json(whole)
+    }, { getToken: ({ fresh }) => (fresh ? (token = 'new') : token) })
+    await world.advance(30_000)
+    expect(status()).toBe('polling')
   })
 
   it('is not for a feed that has no snapshot', async () => {
