@@ -63,6 +63,7 @@ def test_an_unknown_user_is_told_in_a_line(stack):
         (f"postgresql://postgres:x@127.0.0.1:{unused_port()}/postgres", "Connection refused"),
         ("no url", "missing"),
     ],
+    ids=["nobody there", "no url"],
 )
 def test_a_database_that_can_not_be_asked_is_told_in_a_line(url, why):
     with pytest.raises(DevstackError) as failure:

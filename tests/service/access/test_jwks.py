@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -326,7 +325,7 @@ UNUSABLE = [
 ]
 
 
-@pytest.mark.parametrize("entry", UNUSABLE, ids=lambda entry: json.dumps(entry)[:60])
+@pytest.mark.parametrize("entry", UNUSABLE, ids=map(str, range(len(UNUSABLE))))
 async def test_a_key_of_no_use_does_not_spoil_the_others(auth, keys, verifier, entry):
     auth.keys = [entry, NEW.jwk]
     await verifier.verify(NEW.sign())

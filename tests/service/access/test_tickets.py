@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -168,7 +168,7 @@ async def test_an_altered_ticket_is_refused_and_the_true_one_still_good(
     await tickets.redeem(ticket)
 
 
-@pytest.mark.parametrize("user_id", [str(uuid4()), "not-a-uuid", "' or true --"])
+@pytest.mark.parametrize("user_id", [str(UUID(int=1)), "not-a-uuid", "' or true --"])
 async def test_who_is_unknown_to_auth_gets_none(
     tickets: Tickets, principal: Principal, project: Project, user_id: str
 ) -> None:
