@@ -138,7 +138,7 @@ def test_what_the_worker_sdk_writes_is_told_whole() -> None:
     pipeline = Pipeline(name="a.pdf")
     pipeline.start(0.0, 1767225600.0)
     pipeline.begin("reading", 2, 0.0, weight=2)
-    pipeline.step(pipeline.enter("pages", 3, pipeline.current, 0.5))
+    pipeline.advance(pipeline.enter("pages", 3, pipeline.current, 0.5))
     pipeline.add_pool(2)
     pipeline.count("tables", 2)
     pipeline.log("info", "begun", 1767225600.0)
