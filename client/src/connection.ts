@@ -9,15 +9,17 @@ export interface Snapshot<Data, Event> extends LinkState {
   readonly latestEvent: Event | null
 }
 
-export interface ConnectOptions<Data, Event extends FeedEvent> extends Partial<Omit<LinkOptions, 'url' | 'getToken'>> {
+type Measures = { readonly [Name in keyof Omit<LinkOptions, 'url' | 'getToken'>]?: number | undefined }
+
+export interface ConnectOptions<Data, Event extends FeedEvent> extends Measures {
   readonly url: string
   readonly getToken: GetToken
   readonly feed: Feed<Data, Event>
   /** Whether to wait for {@link Connection.resume}. */
-  readonly paused?: boolean
+  readonly paused?: boolean | undefined
   /** How tabs share one link: `acrossTabs` of `@rowcast/client/tabs`. Without it each has its own. */
   readonly share?: Share | undefined
-  readonly environment?: Environment
+  readonly environment?: Environment | undefined
 }
 
 /** What keeps a page's data up to date: a link of its own, or a part in one. */

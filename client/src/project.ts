@@ -30,7 +30,7 @@ const EMPTY: ProjectData = { ready: false, sources: none(), jobs: none(), propos
 export interface ProjectFeedOptions {
   readonly projectId: string
   /** Only events of these types. */
-  readonly types?: readonly string[]
+  readonly types?: readonly string[] | undefined
 }
 
 export function projectFeed({ projectId, types }: ProjectFeedOptions): Feed<ProjectData, ProjectStreamEvent> {

@@ -16,7 +16,7 @@ export interface BarProps {
   readonly value: number | null
   /** What a screen reader says in place of the number. */
   readonly text?: string | undefined
-  readonly segments?: readonly Segment[]
+  readonly segments?: readonly Segment[] | undefined
   /** In px. */
   readonly height?: number | undefined
   readonly animated?: boolean | undefined

@@ -16,7 +16,7 @@ const SAID: Record<Status, readonly [label: string, hint: string]> = {
 
 export interface ConnectionBadgeProps {
   readonly status: Status
-  readonly error?: Problem | null
+  readonly error?: Problem | null | undefined
   /** Offers to try at once while there is no stream. */
   readonly onReconnect?: (() => void) | undefined
 }

@@ -7,7 +7,7 @@ import type { Feed, FeedEvent } from '../feed.js'
 /** What all feeds of a page have in common. */
 export interface ClientOptions extends Omit<ConnectOptions<unknown, FeedEvent>, 'feed' | 'paused' | 'share'> {
   /** false: a connection of this tab's own, where all tabs of a browser would share one. */
-  readonly share?: boolean
+  readonly share?: boolean | undefined
 }
 
 export type FeedOptions = Pick<ClientOptions, 'pollAfter' | 'pollInterval'>
@@ -53,7 +53,9 @@ export class Client {
 
   #made(feed: Feed<unknown, FeedEvent>, options: FeedOptions): Entry {
     const share = this.options.share === false ? undefined : acrossTabs
-    const entry = { connection: connect({ ...this.options, ...options, share, feed, paused: true }), holders: 0, active: 0 }
+    const { pollAfter = this.options.pollAfter, pollInterval = this.options.pollInterval } = options
+    const connection = connect({ ...this.options, pollAfter, pollInterval, share, feed, paused: true })
+    const entry = { connection, holders: 0, active: 0 }
     this.#entries.set(feed.name, entry)
     return entry
   }

@@ -12,11 +12,11 @@ import { useEnrichmentStream } from './useEnrichmentStream.js'
 export interface EnrichmentProgressBarProps {
   readonly state: EnrichmentState
   /** The numbers below the bar. */
-  readonly showStats?: boolean
+  readonly showStats?: boolean | undefined
   /** In px. */
-  readonly height?: number
+  readonly height?: number | undefined
   /** Whether it moves while the work goes on; never for who wants less motion. */
-  readonly animated?: boolean
+  readonly animated?: boolean | undefined
 }
 
 /** How much of a bill of materials has an outcome, and which. */
@@ -55,9 +55,9 @@ const ENDINGS: Partial<Record<EnrichmentState['status'], string>> = {
 
 export interface EnrichmentStageIndicatorProps {
   readonly state: EnrichmentState
-  readonly showBatchProgress?: boolean
+  readonly showBatchProgress?: boolean | undefined
   /** One line in place of the steps. */
-  readonly compact?: boolean
+  readonly compact?: boolean | undefined
 }
 
 /** Where the work is: queued, enriching, complete, or what keeps it from getting there. */
@@ -93,9 +93,9 @@ export function EnrichmentStageIndicator({ state, showBatchProgress = true, comp
 
 export interface EnrichmentStatsProps {
   readonly state: EnrichmentState
-  readonly showTiming?: boolean
-  readonly showQuality?: boolean
-  readonly variant?: 'cards' | 'inline'
+  readonly showTiming?: boolean | undefined
+  readonly showQuality?: boolean | undefined
+  readonly variant?: 'cards' | 'inline' | undefined
 }
 
 /** The numbers: outcomes, how long it took and takes, and how much was found. */
@@ -143,20 +143,20 @@ function ComponentRow({ component }: { readonly component: Component }): ReactNo
 
 export interface EnrichmentMonitorPanelProps {
   readonly bomId: string
-  readonly filename?: string
-  readonly enabled?: boolean
-  readonly showStats?: boolean
-  readonly showComponentFeed?: boolean
-  readonly showStage?: boolean
-  readonly onComplete?: (state: EnrichmentState) => void
-  readonly onError?: (error: Problem) => void
+  readonly filename?: string | undefined
+  readonly enabled?: boolean | undefined
+  readonly showStats?: boolean | undefined
+  readonly showComponentFeed?: boolean | undefined
+  readonly showStage?: boolean | undefined
+  readonly onComplete?: ((state: EnrichmentState) => void) | undefined
+  readonly onError?: ((error: Problem) => void) | undefined
 }
 
 /** All of an enrichment: connection, stage, progress, numbers, and the parts as they get their outcome. */
 export function EnrichmentMonitorPanel({
   bomId, filename, enabled = true, showStats = true, showComponentFeed = true, showStage = true, onComplete, onError,
 }: EnrichmentMonitorPanelProps): ReactNode {
-  const stream = useEnrichmentStream({ bomId, enabled, ...(onComplete ? { onComplete } : {}), ...(onError ? { onError } : {}) })
+  const stream = useEnrichmentStream({ bomId, enabled, onComplete, onError })
   const { state, components, status, error, reconnect } = stream
   const name = filename ?? 'Bill of materials'
   const wrong = state.error_message ?? (status === 'ended' ? error?.message : null)

@@ -10,16 +10,14 @@ import { usePipelineProgress } from './usePipelineProgress.js'
 
 export interface PipelineProgressProps {
   readonly jobId: string
-  readonly enabled?: boolean
-  readonly onComplete?: (jobId: string) => void
-  readonly onError?: (message: string, jobId: string) => void
+  readonly enabled?: boolean | undefined
+  readonly onComplete?: ((jobId: string) => void) | undefined
+  readonly onError?: ((message: string, jobId: string) => void) | undefined
 }
 
 /** What happens inside a job, live: its stages, workers, counters and time. */
 export function PipelineProgress({ jobId, enabled = true, onComplete, onError }: PipelineProgressProps): ReactNode {
-  const { progress, jobs, status, error, reconnect } = usePipelineProgress({
-    jobId, enabled, ...(onComplete ? { onComplete } : {}), ...(onError ? { onError } : {}),
-  })
+  const { progress, jobs, status, error, reconnect } = usePipelineProgress({ jobId, enabled, onComplete, onError })
   const failure = jobs[0]?.error ?? (status === 'ended' ? error?.message : null)
   return (
     <section className="rowcast rowcast-panel" aria-label={`Pipeline of ${progress?.document_name ?? 'a job'}`}>

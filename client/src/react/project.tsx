@@ -43,15 +43,15 @@ const AGAIN = new Set(['failed', 'stalled', 'stopped'])
 
 export interface JobListProps {
   readonly jobs: readonly Job[]
-  readonly label?: string
+  readonly label?: string | undefined
   /** What is there when no job is. */
-  readonly empty?: string
+  readonly empty?: string | undefined
   /** Offered for jobs that are under way. */
-  readonly onCancel?: Action<Job>
+  readonly onCancel?: Action<Job> | undefined
   /** Offered for jobs that failed, were stopped or lost their worker. */
-  readonly onRetry?: Action<Job>
+  readonly onRetry?: Action<Job> | undefined
   /** What stands instead of a job's title: a link, say. */
-  readonly renderTitle?: (job: Job) => ReactNode
+  readonly renderTitle?: ((job: Job) => ReactNode) | undefined
 }
 
 /** Jobs with their status, how far they are, and why they failed. */
@@ -99,8 +99,8 @@ function JobProgress({ job }: { readonly job: Job }): ReactNode {
 
 export interface SourceListProps {
   readonly sources: readonly Source[]
-  readonly label?: string
-  readonly empty?: string
+  readonly label?: string | undefined
+  readonly empty?: string | undefined
 }
 
 /** Sources with their status, and why they failed. */
@@ -122,10 +122,10 @@ export function SourceList({ sources, label = 'Sources', empty = 'No sources yet
 
 export interface ProposalListProps {
   readonly proposals: readonly Proposal[]
-  readonly label?: string
-  readonly empty?: string
+  readonly label?: string | undefined
+  readonly empty?: string | undefined
   /** Offered for proposals that nobody has decided on. */
-  readonly onDecide?: (proposal: Proposal, status: 'accepted' | 'rejected') => void | Promise<unknown>
+  readonly onDecide?: ((proposal: Proposal, status: 'accepted' | 'rejected') => void | Promise<unknown>) | undefined
 }
 
 /** Proposals with how sure their maker is, to accept or reject. */

@@ -12,7 +12,7 @@ export function configure(options: ClientOptions): void {
 }
 
 export interface RowcastProviderProps extends ClientOptions {
-  readonly children?: ReactNode
+  readonly children?: ReactNode | undefined
 }
 
 /** Says where the service is, to all components below. `getToken` may be another function at each render. */

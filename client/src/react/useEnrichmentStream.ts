@@ -10,20 +10,20 @@ import { useFeed, useLatest } from './useFeed.js'
 export interface UseEnrichmentStreamOptions {
   readonly bomId: string
   /** false pauses: what is known stays. */
-  readonly enabled?: boolean
-  readonly onStarted?: (state: EnrichmentState, event: EnrichmentEvent) => void
+  readonly enabled?: boolean | undefined
+  readonly onStarted?: ((state: EnrichmentState, event: EnrichmentEvent) => void) | undefined
   /** Also of a pause, a resume and a stop. */
-  readonly onProgress?: (state: EnrichmentState, event: EnrichmentEvent) => void
-  readonly onComponentCompleted?: (component: Component, event: ComponentEvent) => void
-  readonly onComponentFailed?: (component: Component, event: ComponentEvent) => void
+  readonly onProgress?: ((state: EnrichmentState, event: EnrichmentEvent) => void) | undefined
+  readonly onComponentCompleted?: ((component: Component, event: ComponentEvent) => void) | undefined
+  readonly onComponentFailed?: ((component: Component, event: ComponentEvent) => void) | undefined
   /** Once a run, however the page heard of it. */
-  readonly onComplete?: (state: EnrichmentState) => void
+  readonly onComplete?: ((state: EnrichmentState) => void) | undefined
   /** When the enrichment failed, or nothing more can be heard of it. */
-  readonly onError?: (error: Problem) => void
-  /** So many tries fail before the state is polled. */
-  readonly pollFallbackAfter?: number
-  /** ms. */
-  readonly pollInterval?: number
+  readonly onError?: ((error: Problem) => void) | undefined
+  /** So many tries fail before the state is polled; 3, unless the provider says otherwise. */
+  readonly pollFallbackAfter?: number | undefined
+  /** In ms; 3000, unless the provider says otherwise. */
+  readonly pollInterval?: number | undefined
 }
 
 export interface EnrichmentStream {
@@ -48,7 +48,7 @@ const UNKNOWN: EnrichmentState = {
 
 /** A bill of materials while it is enriched. */
 export function useEnrichmentStream(options: UseEnrichmentStreamOptions): EnrichmentStream {
-  const { bomId, enabled, pollFallbackAfter = 3, pollInterval = 3000 } = options
+  const { bomId, enabled, pollFallbackAfter: pollAfter, pollInterval } = options
   const latest = useLatest(options)
   const ended = useRef<string | null>(null) // the run whose end the page has been told of
   const failed = useRef<Problem | null>(null) // what it has been told of else
@@ -64,7 +64,7 @@ export function useEnrichmentStream(options: UseEnrichmentStreamOptions): Enrich
   }
 
   const used = useFeed(enrichmentFeed({ bomId }), {
-    enabled, pollAfter: pollFallbackAfter, pollInterval,
+    enabled, pollAfter, pollInterval,
     onEvents(events, snapshot) {
       for (const event of events) tellEvent(event, latest.current)
       tellEnd(snapshot.data)

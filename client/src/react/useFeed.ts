@@ -32,8 +32,7 @@ export function useFeed<Data, Event extends FeedEvent>(
 
   const subscribe = useCallback(
     (changed: () => void) => {
-      const options = { ...(pollAfter === undefined ? {} : { pollAfter }), ...(pollInterval === undefined ? {} : { pollInterval }) }
-      const [connection, release] = client.hold(feed, options)
+      const [connection, release] = client.hold(feed, { pollAfter, pollInterval })
       const stops = [
         connection.subscribe(changed),
         connection.onEvents((events, snapshot) => hear.current?.(events, snapshot)),

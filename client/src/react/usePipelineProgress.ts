@@ -9,9 +9,9 @@ import { useFeed, useLatest } from './useFeed.js'
 
 /** `jobId` for one job, `projectId` for all that are active in a project. */
 export type UsePipelineProgressOptions = PipelineFeedOptions & {
-  readonly enabled?: boolean
-  readonly onComplete?: (jobId: string) => void
-  readonly onError?: (message: string, jobId: string) => void
+  readonly enabled?: boolean | undefined
+  readonly onComplete?: ((jobId: string) => void) | undefined
+  readonly onError?: ((message: string, jobId: string) => void) | undefined
 }
 
 export interface PipelineProgressState {

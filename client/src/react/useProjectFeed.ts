@@ -7,9 +7,9 @@ import type { FeedOptions } from './client.js'
 import { type UsedFeed, useFeed } from './useFeed.js'
 
 export interface UseProjectFeedOptions extends ProjectFeedOptions, FeedOptions {
-  readonly enabled?: boolean
+  readonly enabled?: boolean | undefined
   /** Each event as it comes, once. */
-  readonly onEvent?: (event: ProjectStreamEvent) => void
+  readonly onEvent?: ((event: ProjectStreamEvent) => void) | undefined
 }
 
 export interface ProjectFeedState extends UsedFeed<ProjectData, ProjectStreamEvent> {
@@ -25,7 +25,7 @@ export interface ProjectFeedState extends UsedFeed<ProjectData, ProjectStreamEve
 /** A project's sources, jobs and proposals, as they are now. */
 export function useProjectFeed({ projectId, types, onEvent, ...options }: UseProjectFeedOptions): ProjectFeedState {
   const onEvents = onEvent && ((events: readonly ProjectStreamEvent[]) => events.forEach((event) => onEvent(event)))
-  const used = useFeed(projectFeed({ projectId, ...(types ? { types } : {}) }), { ...options, onEvents })
+  const used = useFeed(projectFeed({ projectId, types }), { ...options, onEvents })
   const { data } = used
   const sources = useMemo(() => [...data.sources.values()], [data.sources])
   const jobs = useMemo(() => newestFirst(data.jobs), [data.jobs])
