@@ -35,6 +35,9 @@ from service.tasks import spawn
 NUDGE_SECONDS = 0.2
 """How long a nudge waits for others; a key that takes longer to read waits as long as it takes."""
 
+TOLD_LIMIT = 2000
+"""So many changes of one reading are told one by one; of more, pages are told the outcome: a reset and a snapshot."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -258,7 +261,10 @@ class DirectListener:
         changes = differ(was, state, follow.head, datetime.now(UTC).isoformat())
         if changes and self._sink is not None:
             follow.head = changes[-1].revision
-            self._sink.changes(follow.key, changes)
+            if len(changes) > TOLD_LIMIT:
+                self._sink.lost(follow.key, follow.head, "more has changed at once than is told one by one")
+            else:
+                self._sink.changes(follow.key, changes)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -70,6 +70,9 @@ class Bench:
             def live(self, key: FeedKey, live: bool, reason: str) -> None:
                 bench.heard.live(key, live, reason)
 
+            def lost(self, key: FeedKey, head: int, reason: str) -> None:
+                bench.heard.lost(key, head, reason)
+
         sink: Sink = Telling()
         self.listener.bind(sink)
 
@@ -260,6 +263,22 @@ async def test_catching_up_tells_what_is_new_of_those_who_may_read(bench: Bench)
     bench.rows.fail = DatabaseUnavailable("down")
     with pytest.raises(DatabaseUnavailable):
         await bench.listener.catch_up([ANNE])
+
+
+async def test_more_than_a_page_should_be_told_one_by_one_is_told_as_a_loss(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.changes.direct.TOLD_LIMIT", 2)
+    await bench.listener.follow(KEY)
+    bench.rows.there = {"a": 1, "b": 1, "c": 1}
+    assert (await bench.listener.snapshot(KEY, "", "")).head == 3
+    assert bench.heard.words == ["lost before 3"]
+    bench.rows.there = {"a": 2}
+    await bench.listener.catch_up([KEY])
+    assert bench.heard.words[1:] == ["lost before 6"]
+    bench.rows.there = {"a": 3}
+    await bench.listener.catch_up([KEY])
+    assert bench.heard.revisions == [7]
 
 
 async def test_nothing_is_known_of_the_past(bench: Bench) -> None:
