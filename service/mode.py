@@ -148,12 +148,13 @@ class Modes:
         # The heads first: what has been committed up to them is in the reading that follows, or was told before.
         followed = hub.keys()
         heads = await self._heads({NOBODYS, *(key.key for key in followed)})
-        await listener.catch_up(followed)
+        told = await listener.catch_up(followed)
         self.current = self._logged
 
         def farewell(key: FeedKey) -> Ending:
-            """What nobody has read the head of goes on where the log begins."""
-            return Ending("shutdown", reconnect=True, cursor=heads.get(key.key, heads[NOBODYS]))
+            """Who has not been told all up to a head begins anew: their cursor is older than the log."""
+            cursor = heads[key.key] if key in told else heads[NOBODYS] - 1
+            return Ending("shutdown", reconnect=True, cursor=cursor)
 
         self._tasks.append(spawn(self._leave(farewell)))
 

@@ -229,15 +229,18 @@ class DirectListener:
         assert follow.state is not None, "it has been read"  # noqa: S101 - _refresh() raises where it has not
         return Snapshot(follow.head, _listed(follow.state))
 
-    async def catch_up(self, keys: Iterable[FeedKey]) -> None:
-        """Reads followed keys anew and tells what is different; one whose reader is refused stays as it is.
+    async def catch_up(self, keys: Iterable[FeedKey]) -> set[FeedKey]:
+        """Reads followed keys anew and tells what is different. Returns those for which that could be done.
 
         Raises :class:`DatabaseUnavailable`.
         """
+        done = set()
         for key in keys:
             if (follow := self._follows.get(key)) is not None:
                 with suppress(DatabaseRefused):
                     await self._refresh(follow)
+                    done.add(key)
+        return done
 
     # Reading
 

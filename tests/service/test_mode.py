@@ -4,7 +4,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -17,7 +17,11 @@ from service import pipeline
 from service.access.rest import Rest
 from service.app import create_app
 from service.changes.change import FeedKey, Reader
+from service.changes.differ import State
+from service.changes.direct import DirectListener
 from service.changes.log import ChangeLog
+from service.changes.rows import NOBODYS
+from service.errors import DatabaseRefused
 from service.mode import Mode, has_log
 from service.settings import Settings
 from tests.conftest import StackFacts
@@ -373,3 +377,42 @@ async def test_a_log_that_cannot_be_taken_leaves_streams_as_they_are(
         project.job()
         await until(lambda: viewer.has_news)
         hub.detach(topic, viewer)
+
+
+async def test_who_can_not_be_told_all_before_the_log_begins_anew_in_it(
+    old: StackFacts, project: Handmade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [False]
+
+    async def ask(_: Rest) -> bool:
+        return said[-1]
+
+    async def heads(_: ChangeLog, feed: str, keys: Iterable[str]) -> dict[str, int]:
+        return {key: 90 if key == NOBODYS else 100 for key in keys}
+
+    monkeypatch.setattr(pipeline, "has_log", ask)
+    monkeypatch.setattr(ChangeLog, "heads", heads)
+    _, bens_token = add_user(project.database, old)
+    settings = Settings.from_environment({**service_environment(old), "ROWCAST_REREAD_SECONDS": "0.5"})
+    async with pipeline.running(settings) as running:
+        hub = running.services.hub
+        topics = [
+            await hub.topic(FeedKey("project", project.id, Reader(token))) for token in (project.token, bens_token)
+        ]
+        viewers = [hub.attach(topic, None) for topic in topics]
+        listener = running.listener
+        assert isinstance(listener, DirectListener)
+        read = listener._rows.read
+
+        async def refuse_ben(key: FeedKey) -> State:
+            if key == topics[1].key:
+                raise DatabaseRefused("his token has expired")
+            return await read(key)
+
+        monkeypatch.setattr(listener._rows, "read", refuse_ben)
+        said.append(True)
+        await until(lambda: all(viewer.ending for viewer in viewers))
+        assert [viewer.ending.cursor for viewer in viewers if viewer.ending] == [100, 89]
+        assert running.mode is Mode.LOG
+        for topic, viewer in zip(topics, viewers, strict=True):
+            hub.detach(topic, viewer)

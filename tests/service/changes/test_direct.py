@@ -256,10 +256,10 @@ async def test_following_fails_where_nothing_can_be_read_and_leaves_nothing_behi
 async def test_catching_up_tells_what_is_new_of_those_who_may_read(bench: Bench) -> None:
     await bench.listener.follow(ANNE)
     bench.rows.there = {"a": 1}
-    await bench.listener.catch_up([ANNE, BEN])
+    assert await bench.listener.catch_up([ANNE, BEN]) == {ANNE}
     assert bench.told == {ANNE: ["I a"]}
     bench.rows.fail = DatabaseRefused("her token has expired")
-    await bench.listener.catch_up([ANNE])
+    assert await bench.listener.catch_up([ANNE]) == set()
     bench.rows.fail = DatabaseUnavailable("down")
     with pytest.raises(DatabaseUnavailable):
         await bench.listener.catch_up([ANNE])
