@@ -163,7 +163,7 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
   }
 
   #take(batch: Batch<Event>): void {
-    this.#recent.push(batch)
+    if (batch.before !== null) this.#recent.push(batch) // nobody asks for what comes after nothing
     if (this.#recent.length > BATCHES_KEPT) this.#recent.shift()
     this.#cursor = batch.after
     this.with_.shown.events(batch.events, batch.after)
