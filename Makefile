@@ -35,10 +35,10 @@ web/out/index.html: web/node_modules/.package-lock.json web/next.config.ts $(she
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	@echo "web: installing its Node packages" >&2
-	@cd web && npm ci --ignore-scripts --silent
+	@cd web && npm install --no-save --ignore-scripts --silent # not `npm ci`: it wants all platforms' compilers in the lock
 	@touch $@
 
-test: setup client  ## run every test
+test: setup client web  ## run every test
 	$(BIN)/pytest
 
 soak: setup  ## the oracle: SOAK_S seconds of faults, cuts and random writers, decided by SEED; 1 unless all is well

@@ -81,6 +81,22 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", features=[scheme])
 
+    def tab(self) -> str:
+        """Opens a tab beside the present one, which stays the present one; its handle."""
+        return str(self.ask("window/new", type="tab")["handle"])
+
+    def switch(self, handle: str) -> None:
+        self.ask("window", handle=handle)
+
+    @property
+    def tabs(self) -> list[str]:
+        """The handles of all."""
+        return list(value_of(self._driver.get(f"{self._session}/window/handles")))
+
+    def close(self) -> None:
+        """Closes the present tab; another is to be switched to."""
+        value_of(self._driver.delete(f"{self._session}/window"))
+
     def devtools(self, command: str, **parameters: Any) -> Any:
         return self.ask("goog/cdp/execute", cmd=command, params=parameters)
 

@@ -69,6 +69,7 @@ export function Bom({ id }: { readonly id: string }): ReactNode {
           {state.current_stage === 'queued' && state.status === 'enriching' ? (
             <p className="notice">Waiting for a worker. If none is running: <code>rowcast enrich --catalogue FILE</code>.</p>
           ) : null}
+          <h2 className="hidden">How it goes</h2>
           <EnrichmentMonitorPanel bomId={id} filename="Enrichment" />
           <Section title="Lines" count={lines.rows.length}>
             {lines.error ? <p role="alert" className="wrong">{lines.error} <button type="button" className="button small" onClick={lines.reload}>Try again</button></p> : null}

@@ -41,8 +41,8 @@ export function Page({ title, above = [], connection, children }: PageProps): Re
           <button type="button" className="button small" onClick={() => void supabase.auth.signOut()}>Sign out</button>
         </span>
       </header>
-      {connection ? <Notice {...connection} /> : null}
       <main>
+        {connection ? <Notice {...connection} /> : null}
         <h1>{title}</h1>
         {children}
       </main>

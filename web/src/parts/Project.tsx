@@ -14,7 +14,8 @@ import { Page } from './Page'
 import { Empty, Failure, Loading, NoAccess } from './states'
 import { Upload } from './Upload'
 
-const UNDER_WAY = new Set<Job['status']>(['running', 'paused', 'stalled', 'queued'])
+/** In the order in which they are of interest. */
+const UNDER_WAY: readonly Job['status'][] = ['running', 'stalled', 'paused', 'queued']
 const REFUSED = new Set(['not_found', 'forbidden', 'access_revoked'])
 
 /** Whether what a feed ended with means that the reader may not see it (any more). */
@@ -27,8 +28,8 @@ export function Project({ id }: { readonly id: string }): ReactNode {
   const { row: known, error, again } = useRead(id, () => project(supabase, id))
   const { act, error: refusal } = useAct()
   const { jobs, sources, proposals } = feed
-  const active = useMemo(() => jobs.filter((job) => UNDER_WAY.has(job.status)), [jobs])
-  const ended = useMemo(() => jobs.filter((job) => !UNDER_WAY.has(job.status)), [jobs])
+  const active = useMemo(() => UNDER_WAY.flatMap((status) => jobs.filter((job) => job.status === status)), [jobs])
+  const ended = useMemo(() => jobs.filter((job) => !UNDER_WAY.includes(job.status)), [jobs])
   const failed = ended.filter((job) => job.status === 'failed').length
   const waiting = proposals.filter((each) => each.status === 'proposed').length
 

@@ -2,6 +2,7 @@
 
 import { type ReactNode, Suspense } from 'react'
 import { Bom } from '../../parts/Bom'
+import { Page } from '../../parts/Page'
 import { Loading, NoAccess } from '../../parts/states'
 import { useId } from '../../query'
 import { Signed } from '../../session'
@@ -12,5 +13,5 @@ export default function BomPage(): ReactNode {
 
 function Named(): ReactNode {
   const id = useId()
-  return id === null ? <NoAccess what="bill of materials" /> : <Bom key={id} id={id} />
+  return id === null ? <Page title="No access"><NoAccess what="bill of materials" /></Page> : <Bom key={id} id={id} />
 }

@@ -2,6 +2,7 @@
 
 import { type ReactNode, Suspense } from 'react'
 import { JobView } from '../../parts/JobView'
+import { Page } from '../../parts/Page'
 import { Loading, NoAccess } from '../../parts/states'
 import { useId } from '../../query'
 import { Signed } from '../../session'
@@ -13,5 +14,5 @@ export default function JobPage(): ReactNode {
 function Named(): ReactNode {
   const id = useId()
   const projectId = useId('project')
-  return id === null || projectId === null ? <NoAccess what="job" /> : <JobView key={id} id={id} projectId={projectId} />
+  return id === null || projectId === null ? <Page title="No access"><NoAccess what="job" /></Page> : <JobView key={id} id={id} projectId={projectId} />
 }

@@ -1,8 +1,9 @@
 'use client'
 
 import { type ReactNode, Suspense } from 'react'
-import { Loading, NoAccess } from '../../parts/states'
+import { Page } from '../../parts/Page'
 import { Project } from '../../parts/Project'
+import { Loading, NoAccess } from '../../parts/states'
 import { useId } from '../../query'
 import { Signed } from '../../session'
 
@@ -12,5 +13,5 @@ export default function ProjectPage(): ReactNode {
 
 function Named(): ReactNode {
   const id = useId()
-  return id === null ? <NoAccess what="project" /> : <Project key={id} id={id} />
+  return id === null ? <Page title="No access"><NoAccess what="project" /></Page> : <Project key={id} id={id} />
 }
