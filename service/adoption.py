@@ -14,6 +14,18 @@ MEMBERS = "project_members"
 PROJECTS = "projects"
 
 
+TYPES: Mapping[tuple[str, ...], Sequence[str]] = {
+    ("timestamp with time zone",): (
+        "created_at", "updated_at", "started_at", "finished_at", "progress_updated_at", "cancel_requested_at",
+    ),
+    ("bigint", "integer", "smallint", "numeric"): ("progress_current", "progress_total", "attempt"),
+    ("double precision", "real", "numeric"): ("confidence",),
+    ("jsonb", "json"): ("pipeline",),
+    ("boolean",): ("staff",),
+}  # fmt: skip
+"""What columns should be, the best first; texts may be of any type that is told as text."""
+
+
 @dataclass(frozen=True)
 class Relation:
     """A table as the database has it. ``kind`` is pg_class's; ``columns`` are types by name."""
@@ -80,6 +92,12 @@ def _of_table(table: Table, relation: Relation) -> Iterator[Finding]:
     if not relation.rls:
         advice = f"alter table public.{name} enable row level security; and a policy that says who reads what."
         yield warn(name, "row level security is off: everybody who is signed in reads it", advice)
+    if not relation.published:
+        advice = f"alter publication supabase_realtime add table public.{name}; (the change log does not need it)"
+        yield warn(name, "it is not in the publication: direct mode hears of its changes when it reads again", advice)
+    if odd := list(_odd(table, relation)):
+        advice = "Pages are told nothing of a row whose values don't fit, or a wrong time."
+        yield warn(name, f"types that may not fit: {', '.join(odd)}", advice)
     if project_id not in relation.indexed:
         advice = f"create index on public.{name} ({project_id}, {table.columns['created_at']}, {id_});"
         yield warn(name, f"no index begins with {project_id}: snapshots read the whole table", advice)
@@ -87,6 +105,14 @@ def _of_table(table: Table, relation: Relation) -> Iterator[Finding]:
         lacking = [table.columns[column] for column in OPTIONAL[table.name] if not _has(table, relation, column)]
         told = f"; told as docs/adopting.md says: {', '.join(lacking)}" if lacking else ""
         yield ok(name, f"can be tracked{told}")
+
+
+def _odd(table: Table, relation: Relation) -> Iterator[str]:
+    for types, names in TYPES.items():
+        for name in names:
+            there = table.columns.get(name)
+            if there is not None and (kind := relation.columns.get(there, types[0])) not in types:
+                yield f"{there} is {kind} and not {types[0]}"
 
 
 def _of_access(facts: Facts) -> Finding:

@@ -36,7 +36,7 @@ PURE = frozenset({
     "service.redaction", "service.schema.asyncapi", "service.schema.catalogue", "service.schema.examples",
     "service.schema.files", "service.schema.openapi", "service.schema.reference", "service.schema.routes",
     "service.schema.typescript", "service.schema.words", "service.streams.frames", "service.changes.differ",
-    "service.tables",
+    "service.adoption", "service.findings", "service.tables",
 })  # fmt: skip
 """Modules, and a folder of them, without clock, randomness, network or event loop: those come in as arguments."""
 IMPURE = frozenset({

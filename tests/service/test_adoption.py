@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.adoption import MEMBERS, PROJECTS, Facts, Relation, findings, migration, tracks_members
+from service.adoption import MEMBERS, PROJECTS, TYPES, Facts, Relation, findings, migration, tracks_members
 from service.findings import Level
 from service.tables import OPTIONAL, REQUIRED, STANDARD, Tables, mapped
 
@@ -14,10 +14,12 @@ UUIDS = ("id", "project_id", "source_id", "user_id")
 
 
 def relation(*columns: str, **fields: object) -> Relation:
-    types = {name: "uuid" if name in UUIDS else "text" for name in columns}
+    best = {name: types[0] for types, names in TYPES.items() for name in names}
+    types = {name: "uuid" if name in UUIDS else best.get(name, "text") for name in columns}
     return replace(Relation("r", types, ["id"], True, True, ["id", "project_id"]), **fields)  # type: ignore[arg-type]
 
 
+JOBS = relation(*REQUIRED["jobs"], *OPTIONAL["jobs"])
 WELL: Mapping[str, Relation] = {
     **{name: relation(*REQUIRED[name], *OPTIONAL[name]) for name in REQUIRED},
     PROJECTS: relation("id", "name"),
@@ -43,7 +45,7 @@ def test_a_project_that_is_well_can_be_tracked() -> None:
         ({"jobs": relation("id", kind="v")}, "FAIL jobs: it is no ordinary table", "the table behind it"),
         ({"jobs": relation("id", "project_id", "title")}, "FAIL jobs: it has no column created_at, status", "[jobs]"),
         (
-            {"jobs": relation(*REQUIRED["jobs"], columns=dict.fromkeys(REQUIRED["jobs"], "bigint"))},
+            {"jobs": replace(JOBS, columns={**JOBS.columns, "project_id": "bigint"})},
             "FAIL jobs: project_id is bigint",
             "alter column project_id type uuid",
         ),
@@ -54,6 +56,16 @@ def test_a_project_that_is_well_can_be_tracked() -> None:
         ),
         ({"jobs": relation(*REQUIRED["jobs"], primary_key=[])}, "FAIL jobs: its primary key is not there", "add"),
         ({"jobs": relation(*REQUIRED["jobs"], rls=False)}, "warn jobs: row level security is off", "enable row"),
+        (
+            {"jobs": relation(*REQUIRED["jobs"], published=False)},
+            "warn jobs: it is not in the publication",
+            "add table",
+        ),
+        (
+            {"jobs": replace(JOBS, columns={**JOBS.columns, "created_at": "date", "attempt": "text"})},
+            "warn jobs: types that may not fit: created_at is date and not timestamp with time zone, attempt is text",
+            "a wrong time",
+        ),
         ({"jobs": relation(*REQUIRED["jobs"], indexed=["id"])}, "warn jobs: no index begins with project_id", "create"),
         ({PROJECTS: None}, "warn who may listen: there is no table projects", "every row"),
         ({PROJECTS: relation("id", rls=False)}, "FAIL who may listen: row level security is off", "enable row"),
