@@ -63,9 +63,13 @@ export function PipelineBoard({ progress }: { readonly progress: Progress }): Re
       {log.length > 0 ? (
         <details>
           <summary>Log</summary>
-          <ol className="rowcast-log" role="region" aria-label="Log" tabIndex={0}>
-            {log.map((line, index) => <li key={index} data-level={line.level}><time dateTime={line.time}>{line.time.slice(11, 19)}</time> {line.message}</li>)}
-          </ol>
+          <div className="rowcast-log" role="region" aria-label="Log" tabIndex={0}>
+            <ol>
+              {log.map((line, index) => (
+                <li key={index} data-level={line.level}><time dateTime={line.time}>{line.time.slice(11, 19)}</time> {line.message}</li>
+              ))}
+            </ol>
+          </div>
         </details>
       ) : null}
     </div>
