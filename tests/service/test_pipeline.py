@@ -32,10 +32,12 @@ async def test_however_much_people_ask_the_listener_does_not_wait(
         await asyncio.Event().wait()
 
     async with pipeline.running(Settings.from_environment(service_environment(stack))) as running:
-        asked = running.services.database
-        monkeypatch.setattr(asked._client.options.httpx_client, "send", answer_nobody)  # its line is full
-        asking = asyncio.create_task(asked.snapshot("project_snapshot", "project_id", project.id))
-        await running.services.hub.topic(FeedKey("project", project.id))
+        key = FeedKey("project", project.id)
+        monkeypatch.setattr(
+            running.services.database._client.options.httpx_client, "send", answer_nobody
+        )  # its line is full
+        asking = asyncio.create_task(running.services.hub.snapshot(key))
+        await running.services.hub.topic(key)
         assert not asking.done()
         asking.cancel()
 
