@@ -124,6 +124,11 @@ class Reauth(Message):
     type: Literal["reauth"] = "reauth"
     expires_at: Timestamp = Field(description="When the token expires, and the stream ends.")
 
+    @classmethod
+    def before(cls, expires_at: float) -> "Reauth":
+        """The hint before a token's exp, in s since the epoch."""
+        return cls.model_validate({"expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat()})
+
 
 CONTROL_TYPES = frozenset({"connected", "snapshot", "live", "reset", "reauth", "error", "stream_end"})
 """Messages about the stream itself, which ``?types=`` never takes away."""

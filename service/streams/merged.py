@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from service.events.endings import Ending
@@ -163,7 +162,7 @@ class Merged:
                         offer.taken.set_result(None)
                 elif due is None:
                     self._is_warned = True
-                    yield [Part(None, encode(self._reauth()), None)]
+                    yield [Part(None, encode(Reauth.before(self._expires_at)), None)]
                 else:
                     await self._wait(due)
         finally:
@@ -205,10 +204,6 @@ class Merged:
                 continue  # the whole ends, and says so once
             if is_end or self.may_tell(part.key):
                 yield part
-
-    def _reauth(self) -> Reauth:
-        expires_at = datetime.fromtimestamp(self._expires_at, UTC)
-        return Reauth.model_validate({"expires_at": expires_at.isoformat()})
 
     async def _offer_all(self, one: _Running) -> None:
         key = one.session.key.key

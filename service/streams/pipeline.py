@@ -18,7 +18,7 @@ from service.backoff import delays
 from service.changes.change import FeedKey
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
-from service.events.model import Message
+from service.events.model import Message, Reauth
 from service.events.pipeline import ACTIVE, ending, missing, progress
 from service.events.project import JOBS
 from service.events.wire import Encoded, encode
@@ -28,7 +28,7 @@ from service.feeds.viewer import Viewer
 from service.logs import fields
 from service.streams import asked, frames, opening
 from service.streams.services import Services
-from service.streams.session import RETRY_MILLISECONDS, expiry
+from service.streams.session import REAUTH_SECONDS, RETRY_MILLISECONDS, expiry, lacking
 from service.streams.sse import JOIN_SECONDS
 
 INTERVAL_SECONDS = 0.5
@@ -134,6 +134,7 @@ class PipelineSession:
             yield self._frame(Ending.ERROR.message)
             return
         viewer = self._viewer = self._hub.attach(topic, None)
+        viewer.live = lacking(topic)
         if self._ending is not None:
             viewer.end(self._ending)
         try:
@@ -159,6 +160,7 @@ class PipelineSession:
         retires = loop.time() + self._max_age
         keepalive = loop.time() + self._keepalive_seconds
         waits = delays(self._random)
+        is_warned = False
         read_at: float | None = loop.time()  # when the database is asked (again); until then nothing is told
         while not self._is_denied(viewer):
             now = loop.time()
@@ -186,10 +188,13 @@ class PipelineSession:
             elif now >= retires:
                 viewer.end(Ending.SHUTDOWN)
                 continue
+            elif not is_warned and now >= expiry(self._expires_at, time.time(), now) - REAUTH_SECONDS:
+                is_warned = True
+                yield self._frame(Reauth.before(self._expires_at))
             elif now >= keepalive:
                 yield frames.keepalive()
             else:
-                expires = expiry(self._expires_at, time.time(), now)
+                expires = expiry(self._expires_at, time.time(), now) - (0.0 if is_warned else REAUTH_SECONDS)
                 until = min(keepalive, retires, expires, self._board.due_at())
                 await viewer.wait(until if read_at is None else min(until, read_at))
                 continue

@@ -12,14 +12,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Generic
 
 from service.backoff import delays
 from service.changes.change import FeedKey
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
-from service.events.model import Message, Reauth, Reset, StreamError
+from service.events.model import Live, Message, Reauth, Reset, StreamError
 from service.events.wire import encode
 from service.feeds.batch import Written
 from service.feeds.delivery import ending_of
@@ -175,7 +174,7 @@ class Session(Generic[Chunk]):
         revision = cursor if cursor is not None and resumed else state.head if state is not None else topic.ring.head
         rows = {} if state is None else state.rows
         connected = self._feed.connected(self.key.key, revision, resumed=resumed, live=topic.live, rows=rows)
-        viewer.live = None  # what it said is in `connected`
+        viewer.live = None if "live" in type(connected).model_fields else lacking(topic)
         start = None if not self._feed.exact or (self._request.snapshot and not resumed) else revision
         return self._writer.opening(retry_milliseconds(self._random), encode(connected), start)
 
@@ -258,7 +257,7 @@ class Session(Generic[Chunk]):
                 warns = expires if is_warned else expires - REAUTH_SECONDS
                 if now >= warns and not is_warned:
                     is_warned = True
-                    yield self._reauth()
+                    yield self._frame(Reauth.before(self._request.expires_at))
                 elif now >= retires:
                     viewer.end(Ending.SHUTDOWN)
                     continue
@@ -269,10 +268,6 @@ class Session(Generic[Chunk]):
                     await viewer.wait(min(warns, retires, keepalive, snapshot_due))
                     continue
             keepalive = loop.time() + self._keepalive_seconds
-
-    def _reauth(self) -> Chunk:
-        expires_at = datetime.fromtimestamp(self._request.expires_at, UTC)
-        return self._frame(Reauth.model_validate({"expires_at": expires_at.isoformat()}))
 
     def _news(self, viewer: Viewer) -> tuple[Written[Chunk], float]:
         """What there is to send, and when the oldest of it was committed."""
@@ -319,3 +314,8 @@ def expiry(expires_at: float, wall: float, monotonic: float) -> float:
     has slept, an open stream is good for exactly as long as a new one with its token would be.
     """
     return monotonic + expires_at - wall
+
+
+def lacking(topic: Topic) -> Live | None:
+    """What a stream whose first message does not say so tells next where Realtime is away."""
+    return None if topic.live else Live(live=False, reason="Realtime is not there")

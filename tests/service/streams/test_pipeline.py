@@ -1,6 +1,7 @@
 """The pipeline streams over a real socket, and what they tell of which jobs."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import httpx_sse
 import pytest
 from psycopg.types.json import Jsonb
 
+from devstack.accounts import access_token
 from service.events.pipeline import missing
 from service.events.wire import encode
 from service.streams.pipeline import INTERVAL_SECONDS, Board
@@ -203,6 +205,14 @@ async def test_who_is_removed_is_told_nothing_more(service: str, project: Projec
         project.execute("delete from project_members where project_id = %s", project.id)
         last = [event async for event in events][-1]
     assert last == ("stream_end", {"type": "stream_end", "reason": "access_revoked", "reconnect": False})
+
+
+async def test_a_token_s_end_is_announced(service: str, project: Project, stack: StackFacts) -> None:
+    row = project.database.execute("select email from auth.users where id = %s", [project.user_id]).fetchone()
+    assert row is not None
+    soon = access_token(stack.database_url, stack.jwt_secret, str(row[0]), time.time() - 3600 + 30)
+    async with opened(of_job(service, project.job(status="running")), {"Authorization": f"Bearer {soon}"}) as events:
+        assert [(await anext(events))[0] for _ in range(2)] == ["pipeline_progress", "reauth"]
 
 
 @pytest.mark.parametrize("query", ["", "?project_id=x"])

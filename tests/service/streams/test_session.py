@@ -428,6 +428,14 @@ async def test_how_long_a_page_waits_before_it_comes_back_is_spread(
     await chunks.aclose()
 
 
+async def test_who_comes_while_the_upstream_is_away_is_told_so(stage: Stage) -> None:
+    await stage.hub.topic(KEY)
+    stage.hub.live(KEY, False, "cut")
+    page = stage.page()
+    await page.read_until("live")
+    assert [(body["type"], body.get("live")) for _, _, body in page.frames] == [("connected", None), ("live", False)]
+
+
 async def test_losing_the_upstream_and_having_it_back_is_told(stage: Stage) -> None:
     page = stage.page()
     await page.read()
