@@ -30,5 +30,9 @@ class _Transport(AiohttpTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
             return await super().handle_async_request(request)
-        except aiohttp.ClientError as error:  # an answer that is no HTTP, which the base leaves as it is
+        except (aiohttp.ClientError, OSError) as error:  # what the base leaves as it is: an answer that is no HTTP
             raise httpx.RemoteProtocolError(str(error), request=request) from error
+        except RuntimeError as error:
+            if isinstance(self.client, aiohttp.ClientSession) and self.client.closed:
+                raise httpx.TransportError(str(error), request=request) from error
+            raise

@@ -172,6 +172,16 @@ async def test_an_answer_that_is_none_is_an_error_of_http(what: bytes) -> None:
             await client.get(url)
 
 
+async def test_a_question_after_the_end_is_an_error_of_http(database: Database) -> None:
+    database.may_answer.set()
+    transport = Client()._transport
+    request = httpx.Request("GET", database.url)
+    assert (await transport.handle_async_request(request)).status_code == 200
+    await transport.aclose()
+    with pytest.raises(httpx.TransportError):
+        await transport.handle_async_request(request)
+
+
 async def test_nobody_there_is_an_error_of_http() -> None:
     async with Client() as client:
         with pytest.raises(httpx.HTTPError):
