@@ -6,12 +6,14 @@ new build needs no restart. Each page's policy allows the scripts that are in it
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from quart import Blueprint, Response, jsonify, send_from_directory
+from quart import Blueprint, Response, jsonify, request, send_from_directory
 
 from service.settings import Settings
 
@@ -53,7 +55,14 @@ def blueprint(settings: Settings, directory: Path) -> Blueprint:
 
     @routes.get("/_next/static/<path:name>")
     async def static(name: str) -> Response:
-        return await _file(directory / "_next" / "static", name, FOREVER)
+        answer = await _file(directory / "_next" / "static", name, FOREVER)
+        if name.endswith((".js", ".css")):
+            answer.vary.add("Accept-Encoding")
+            if request.accept_encodings.quality("gzip") > 0:
+                file = directory / "_next" / "static" / name  # it is there, or there were no answer
+                answer.set_data(await asyncio.to_thread(_compressed, file))
+                answer.content_encoding = "gzip"
+        return answer
 
     return routes
 
@@ -74,6 +83,12 @@ async def _page(file: Path, supabase: str) -> Response:
     answer.headers["Content-Security-Policy"] = policy(text, supabase)
     answer.headers["Cache-Control"] = "no-cache"
     return answer
+
+
+@lru_cache(maxsize=100)
+def _compressed(file: Path) -> bytes:
+    """A file whose name is of its content, at a third of its size."""
+    return gzip.compress(file.read_bytes())
 
 
 async def _file(directory: Path, name: str, cache: str) -> Response:

@@ -177,6 +177,9 @@ def test_twenty_thousand_lines_are_held_and_a_few_drawn(page: Page) -> None:
 @pytest.mark.parametrize("dark", [False, True])
 def test_pages_fit_any_width_in_light_and_dark(page: Page, dark: bool) -> None:
     project = page.project
+    project.execute("update projects set name = 'Radio board' where id = %s", project.id)
+    page.browser.run("localStorage.setItem('rowcast-session', localStorage.getItem('rowcast-session')"
+                     ".replaceAll(arguments[0], 'ada@example.com'))", email(project))  # fmt: skip
     project.job("Ingesting manuals (312 files)", status="running", progress_stage="parsing", progress_current=118,
                 progress_total=312, progress_message="manuals/power/tps54331.pdf")  # fmt: skip
     project.job("Ingesting drawings (48 files)", status="queued")
@@ -186,6 +189,7 @@ def test_pages_fit_any_width_in_light_and_dark(page: Page, dark: bool) -> None:
     for number, title in enumerate(("Buck converter, 3 A", "Dual op amp, 3 to 32 V", "Thread of the M3 spacers")):
         project.proposal(title, 0.91 - number / 10)
     bom = project.bom("LM358DR", "xTPS54331DR", None, *(f"RC0402FR-07{value}KL" for value in range(10, 60)))
+    project.execute("update boms set filename = 'radio-board-bom.csv' where id = %s", bom)
     run = project.start(bom)
     for _ in range(3):
         run.batch()

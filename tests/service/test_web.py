@@ -1,6 +1,7 @@
 """The project page as the service serves it: an export's files, and nothing else of the machine."""
 
 import base64
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -60,6 +61,19 @@ async def test_pages_and_what_belongs_to_them(
     assert answer.headers["Cache-Control"] == cache
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(("accepted", "encoding"), [("gzip, br", "gzip"), ("br", None), ("gzip;q=0", None)])
+async def test_scripts_are_compressed_for_who_can_read_that(
+    browser: typing.TestClientProtocol, accepted: str, encoding: str | None
+) -> None:
+    answer = await browser.get("/_next/static/chunks/a-1.js", headers={"Accept-Encoding": accepted})
+    body = await answer.get_data(as_text=False)
+    assert answer.headers.get("Content-Encoding") == encoding
+    assert answer.headers["Vary"] == "Accept-Encoding, Origin"
+    assert int(answer.headers["Content-Length"]) == len(body)
+    assert (gzip.decompress(body) if encoding else body) == b"1"
+    assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
 
 
 async def test_a_page_may_run_what_is_in_it_and_ask_this_service_and_supabase(

@@ -3,10 +3,11 @@
 // A project: what is under way, what there is to decide, and where to put more.
 
 import type { Job } from '@rowcast/client'
-import { JobList, ProposalList, SourceList, useProjectFeed } from '@rowcast/client/react'
+import { JobList, type ProjectFeedState, ProposalList, SourceList, useProjectFeed } from '@rowcast/client/react'
 import Link from 'next/link'
-import { type ReactNode, useMemo, useState } from 'react'
+import { memo, type ReactNode, useMemo, useState } from 'react'
 import { json, useAct } from '../act'
+import { useCalm } from '../calm'
 import { boms, project, useRead } from '../rows'
 import { useSession } from '../session'
 import { Choice, Fewer, Section } from './lists'
@@ -23,8 +24,16 @@ export const isRefused = (feed: { readonly status: string; readonly reason: stri
   feed.status === 'ended' && (REFUSED.has(feed.error?.code ?? '') || REFUSED.has(feed.reason ?? ''))
 
 export function Project({ id }: { readonly id: string }): ReactNode {
+  return <View id={id} feed={useCalm(useProjectFeed({ projectId: id }))} />
+}
+
+interface ViewProps {
+  readonly id: string
+  readonly feed: ProjectFeedState
+}
+
+const View = memo(function View({ id, feed }: ViewProps): ReactNode {
   const { supabase, session } = useSession()
-  const feed = useProjectFeed({ projectId: id })
   const { row: known, error, again } = useRead(id, () => project(supabase, id))
   const { act, error: refusal } = useAct()
   const { jobs, sources, proposals } = feed
@@ -80,7 +89,7 @@ export function Project({ id }: { readonly id: string }): ReactNode {
       )}
     </Page>
   )
-}
+})
 
 function Figure({ name, value, kind }: { readonly name: string; readonly value: number; readonly kind?: string | undefined }): ReactNode {
   return <div data-kind={kind}><dt>{name}</dt><dd>{value.toLocaleString('en')}</dd></div>
@@ -89,7 +98,7 @@ function Figure({ name, value, kind }: { readonly name: string; readonly value: 
 const WHICH = [['proposed', 'To decide'], ['accepted', 'Accepted'], ['rejected', 'Rejected']] as const
 
 interface ProposalsProps {
-  readonly feed: ReturnType<typeof useProjectFeed>
+  readonly feed: ProjectFeedState
   readonly mayWrite: boolean
   readonly act: ReturnType<typeof useAct>['act']
 }
