@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from quart import Blueprint, Response, jsonify, request, send_from_directory
+from werkzeug.exceptions import NotFound
 
 from service.settings import Settings
 
@@ -46,7 +47,14 @@ def blueprint(settings: Settings, directory: Path) -> Blueprint:
         is_page = PAGE.fullmatch(name) is not None and await asyncio.to_thread(page.is_file)
         if is_page:
             return await _page(page, supabase)
-        return await _file(directory, name, "no-cache")
+        try:
+            return await _file(directory, name, "no-cache")
+        except NotFound:
+            if "text/html" not in request.headers.get("Accept", ""):  # a program, not somebody who mistyped an address
+                raise
+            answer = await _page(directory / "404.html", supabase)
+            answer.status_code = 404
+            return answer
 
     @routes.get("/<page>/<name>")
     async def part(page: str, name: str) -> Response:

@@ -156,9 +156,12 @@ def test_what_is_not_there_is_told_so(page: Page) -> None:
     page.sees("you are owner", ".cards")
 
 
-def test_a_page_that_does_not_exist_is_told_by_the_service(page: Page) -> None:
-    page.open("nothing")
-    page.sees('"not_found"')
+def test_a_mistyped_address_is_told_so(page: Page) -> None:
+    page.open("projects")
+    page.sees("There is no such page")
+    assert page.violations() == []
+    page.press("Your projects", "main")
+    page.sees("you are owner", ".cards")
 
 
 def test_twenty_thousand_lines_are_held_and_a_few_drawn(page: Page) -> None:

@@ -160,6 +160,18 @@ async def test_a_service_that_ends_by_itself_is_told_with_its_last_words(tmp_pat
     assert str(told.value) == (f"The service ended by itself (exit status 3): out of memory (all of it: {log})")
 
 
+def test_the_page_is_told_with_who_may_sign_in_where_it_is_built():
+    told = dict.fromkeys(("SUPABASE_URL", "STUDIO_URL"), "http://x")
+    told |= {
+        "ROWCAST_URL": "http://127.0.0.1:1",
+        "ROWCAST_DEMO_EMAIL": "demo@example.com",
+        "ROWCAST_DEMO_PASSWORD": "secret",
+    }
+    said = "page      http://127.0.0.1:1 (sign in as demo@example.com with secret)"
+    assert said in module.welcome({**told, "ROWCAST_WEB_DIR": "web/out"}, Path("env"), 1)
+    assert "sign in" not in module.welcome(told, Path("env"), 1)
+
+
 def test_the_way_to_the_environment_is_short_where_one_is_and_quoted_where_it_must_be(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     variables = dict.fromkeys(("ROWCAST_URL", "SUPABASE_URL", "STUDIO_URL"), "http://x")

@@ -26,6 +26,7 @@ PAGE = f'<title>Projects</title><script src="/_next/static/a.js" async=""></scri
 def export(tmp_path: Path) -> Path:
     made = {
         "index.html": PAGE, "project.html": "<title>Project</title>", "icon.svg": "<svg/>", "index.txt": "parts",
+        "404.html": "none",
         "project/__next._full.txt": "parts", "_next/static/chunks/a-1.js": "1", "../secret.html": "s", "../secret": "s",
     }  # fmt: skip
     for name, text in made.items():
@@ -105,6 +106,12 @@ async def test_it_is_told_what_is_public_and_no_more(browser: typing.TestClientP
 async def test_what_is_not_in_the_export_is_not_there(browser: typing.TestClientProtocol, path: str) -> None:
     answer = await browser.get(path)
     assert (answer.status_code, (await answer.get_json())["error"]) == (404, "not_found")
+
+
+async def test_a_person_who_mistypes_is_told_so_on_a_page(browser: typing.TestClientProtocol) -> None:
+    answer = await browser.get("/nothing", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (answer.status_code, await answer.get_data(as_text=True)) == (404, "none")
+    assert answer.headers["Content-Security-Policy"] == policy("none", SUPABASE)
 
 
 async def test_the_services_own_addresses_are_no_pages(browser: typing.TestClientProtocol, export: Path) -> None:

@@ -1,6 +1,6 @@
 'use client'
 
-import type { SupabaseClient } from '@supabase/supabase-js'
+import type { AuthError, SupabaseClient } from '@supabase/supabase-js'
 import { type FormEvent, type ReactNode, useState } from 'react'
 
 export function SignIn({ supabase }: { readonly supabase: SupabaseClient }): ReactNode {
@@ -17,7 +17,12 @@ export function SignIn({ supabase }: { readonly supabase: SupabaseClient }): Rea
       password: String(form.get('password')),
     })
     setBusy(false)
-    if (refused) setError(refused.status === 400 ? 'That e-mail and password do not go together.' : refused.message)
+    if (refused) setError(told(refused))
+  }
+
+  const told = ({ status, message, name }: AuthError): string => {
+    if (status === 400) return 'That e-mail and password do not go together.'
+    return name === 'AuthRetryableFetchError' ? 'Sign-in can’t be reached just now. Try again in a moment.' : message
   }
 
   return (
