@@ -86,13 +86,13 @@ def full_environment(stack: Devstack) -> dict[str, str]:
 
 def welcome(variables: dict[str, str], file: Path, seconds: float) -> str:
     shown = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else str(file)
-    page = (
-        f"  page      {variables['ROWCAST_URL']} "
-        f"(sign in as {variables['ROWCAST_DEMO_EMAIL']} with {variables['ROWCAST_DEMO_PASSWORD']})\n"
-    )
+    page = ""
+    if "ROWCAST_WEB_DIR" in variables:
+        user = f"{variables['ROWCAST_DEMO_EMAIL']} with {variables['ROWCAST_DEMO_PASSWORD']}"
+        page = f"  page      {variables['ROWCAST_URL']} (sign in as {user})\n"
     return (
         f"rowcast is up ({seconds:.1f} s).\n"
-        f"{page if 'ROWCAST_WEB_DIR' in variables else ''}"
+        f"{page}"
         f"  service   {variables['ROWCAST_URL']} (a stream as it is: {variables['ROWCAST_URL']}/debug)\n"
         f"  Supabase  {variables['SUPABASE_URL']}\n"
         f"  Studio    {variables['STUDIO_URL']}\n"
