@@ -80,7 +80,6 @@ def test_an_ingestion_is_seen_as_it_happens(page: Page, stack: StackFacts) -> No
         page.until(
             lambda: page.browser.run("return !!document.querySelector('[aria-label=\"Under way\"] [role=progressbar]')")
         )
-        assert ingestion.poll() is None
         page.sees("Completed", "[aria-label='Ended jobs']")
         assert ingestion.wait() == 0
     [[sources, proposals]] = page.project.database.execute(
