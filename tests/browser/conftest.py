@@ -71,7 +71,7 @@ def service(stack: StackFacts, export: Path) -> Iterator[Service]:
         running.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def worker(stack: StackFacts, service: Service) -> Iterator[None]:
     """Works on what the page starts."""
     command = [sys.executable, "-m", "service.cli", "worker", "--kinds", "bom_enrichment", "--catalogue"]

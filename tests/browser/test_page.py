@@ -73,6 +73,33 @@ def test_from_signing_in_to_the_last_outcome(reader: Page, worker: None) -> None
     assert reader.browser.log() == []
 
 
+def test_a_run_is_begun_paused_resumed_stopped_and_begun_again(page: Page) -> None:
+    project = page.project
+    bom = project.bom("a", "x", *(f"P{number}" for number in range(20)))
+    page.open_bom(bom)
+    page.press("Enrich", ".commands")
+    page.sees("Waiting for a worker", ".notice")
+    run = project.claimed(bom)
+    run.batch()
+    page.until(lambda: figures(page).get("Pending") == "12")
+    page.press("Pause", ".commands")
+    page.press("Resume", ".commands")
+    page.press("Stop", ".commands")
+    page.sees("Stopped", ".rowcast-stages")
+
+    page.press("Enrich again", ".commands")
+    page.sees("Waiting for a worker", ".notice")
+    project.claimed(bom).all()
+    page.until(lambda: page.badge == "Ended" and figures(page)["Not found"] == "1")
+    page.press("Enrich again", ".commands")  # of a stream that has ended
+    page.until(lambda: page.badge == "Live")
+    page.sees("Waiting for a worker", ".notice")
+    project.claimed(bom).all()
+    page.until(lambda: page.badge == "Ended" and figures(page)["Pending"] == "0")
+    page.press("Enriched", ".tools")
+    page.sees("21 of 22", ".tools")
+
+
 def test_an_ingestion_is_seen_as_it_happens(page: Page, stack: StackFacts) -> None:
     page.open_project()
     command = [sys.executable, "-m", "service.cli", "ingest", "README.md", "docs", "--project", page.project.id]

@@ -137,8 +137,14 @@ class Project:
 
     def start(self, bom: str) -> "Run":
         """Starts a BOM's enrichment, and is its worker."""
-        run = self.call("start_enrichment", bom_id=bom)["run_id"]
-        held = self.call("claim_job", kinds=["bom_enrichment"], job_id=run)
+        self.call("start_enrichment", bom_id=bom)
+        return self.claimed(bom)
+
+    def claimed(self, bom: str) -> "Run":
+        """Is the worker of a BOM's enrichment that somebody has started."""
+        row = self.database.execute("select id from jobs where bom_id = %s and status = 'queued'", [bom]).fetchone()
+        assert row is not None
+        held = self.call("claim_job", kinds=["bom_enrichment"], job_id=row[0])
         return Run(self, held["job"]["id"], held["claim"])
 
     def role(self, role: str) -> None:
