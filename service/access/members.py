@@ -109,9 +109,10 @@ class Members:
         said = await self._project(project_id, token)
         match said:
             # Not just anything: only the row itself lets somebody in.
-            case [{"id": str(id_), **rest}] if id_ == project_id:
-                organization_id = rest.get("organization_id")
-                return Membership(project_id, None if organization_id is None else str(organization_id), asked_at)
+            case [{"id": str(id_), "organization_id": str(organization_id)}] if id_ == project_id:
+                return Membership(project_id, organization_id, asked_at)
+            case [{"id": str(id_)}] if id_ == project_id and self._columns == "id":
+                return Membership(project_id, None, asked_at)
             case []:
                 raise not_found("project")
         raise DatabaseUnavailable(f"projects: not an answer of the database ({str(said)[:200]})")
