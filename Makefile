@@ -39,7 +39,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	@touch $@
 
 test: setup client web  ## run every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 soak: setup  ## the oracle: SOAK_S seconds of faults, cuts and random writers, decided by SEED; 1 unless all is well
 	$(BIN)/python -m tests.oracle --seconds $(SOAK_S) --seed $(SEED)
