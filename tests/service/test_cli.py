@@ -302,12 +302,12 @@ def test_init_writes_what_is_missing_once_and_applies_nothing(run: Run, postgres
 
 def test_init_writes_nothing_where_something_is_in_the_way(run: Run, postgres: Postgres, tmp_path: Path) -> None:
     tables = tmp_path / "tables.toml"
-    tables.write_text('[jobs]\ntable = "tasks"\n')
+    tables.write_text('[jobs]\ntable = "chores"\n')
     with handmade_database(postgres) as url:
         done = run("init", DATABASE_URL=url, ROWCAST_TABLES="tables.toml")
     assert done.returncode == 1
     assert (
-        "FAIL tasks: there is no such table\n     → If it is called something else, say so in ROWCAST_T" in done.stdout
+        "FAIL chores: there is no such table\n     → If it is called something else, say so in ROWCAST_T" in done.stdout
     )
     assert done.stderr == "Nothing is written: 1 of these are in the way.\n"
     assert not (tmp_path / "supabase").exists()
