@@ -32,7 +32,7 @@ class _Transport(AiohttpTransport):
             return await super().handle_async_request(request)
         except (aiohttp.ClientError, OSError) as error:  # what the base leaves as it is: an answer that is no HTTP
             raise httpx.RemoteProtocolError(str(error), request=request) from error
-        except RuntimeError as error:
+        except Exception as error:  # aiohttp says in several ways that its session was closed under a question
             if isinstance(self.client, aiohttp.ClientSession) and self.client.closed:
                 raise httpx.TransportError(str(error), request=request) from error
             raise

@@ -85,7 +85,7 @@ async def _open(services: Services, route: Route, id_: str) -> Response:
     # what is wrong with the database is an answer, not the end of a stream
     topic, state = await _topic(services, key)
     await opening.follow_members(services, admission)
-    if cursor is not None and state is not None and feed.final(state.rows) and await _has_all(topic, cursor):
+    if cursor is not None and state is not None and feed.final(state.rows) and await has_all(topic, state, cursor):
         return Response(status=204)  # EventSource takes it for the end, and does not come back
     wanted = Request(cursor, snapshot, admission.principal.expires_at, opening.max_age(services))
     writer = frames.event_writer(named or feed.named, types)
@@ -105,8 +105,11 @@ async def _open_several(services: Services, route: SeveralRoute, keys: Sequence[
     ]
     found = await asyncio.gather(*(_topic(services, key) for key in feed_keys))
     await asyncio.gather(*(opening.follow_members(services, admission) for admission in admissions))
-    if cursors is not None and all(state is not None and feed.final(state.rows) for _, state in found):
-        told = [await _has_all(topic, cursor) for (topic, _), cursor in zip(found, cursors, strict=True)]
+    if cursors is not None:
+        told = [
+            state is not None and bool(feed.final(state.rows)) and await has_all(topic, state, cursor)
+            for (topic, state), cursor in zip(found, cursors, strict=True)
+        ]
         if all(told):
             return Response(status=204)
     id_, budget = new_id(), Budget(services.outbox_bytes)
@@ -140,7 +143,9 @@ async def _topic(services: Services, key: FeedKey) -> tuple[Topic, State | None]
     return topic, await topic.past.state() if topic.feed.opens_with_state else None
 
 
-async def _has_all(topic: Topic, cursor: int) -> bool:
-    """Whether nothing has been told after ``cursor``."""
+async def has_all(topic: Topic, state: State, cursor: int) -> bool:
+    """Whether a page at ``cursor`` has been told all that led to the ``state``."""
+    if topic.ring.head < state.head:
+        return False  # the topic has yet to hear of something that the state knows already
     history = await topic.past.history(cursor, topic.ring.head)
     return history is not None and not any(delivery.messages for delivery in history.deliveries)

@@ -206,7 +206,8 @@ class SocketViewer(Page):
         match message["type"]:
             case "error" if "op" in message:
                 self.note(f"refused: {message}")
-                if message["code"] not in MAY_BE_REFUSED:
+                # what was to end may have been refused before: the two crossed on their way
+                if message["op"] != "unsubscribe" and message["code"] not in MAY_BE_REFUSED:
                     self.complain("lost", f"refused for good: {message}")
                 return False
             case "unsubscribed":

@@ -7,8 +7,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from service.streams.sse import has_all
 from tests.conftest import StackFacts
 from tests.service.conftest import Project, add_user
+from tests.service.fakes import KEY
+from tests.service.feeds.test_hub import Bench
 from tests.service.pages import opened
 
 
@@ -244,3 +247,18 @@ def test_a_preflight_from_a_configured_origin_passes_and_from_another_does_not(s
     assert {"authorization", "last-event-id"} <= allowed
     theirs = httpx.options(url, headers={**asked, "Origin": "http://evil.example"})
     assert "Access-Control-Allow-Origin" not in theirs.headers
+
+
+async def test_a_page_has_not_all_while_the_topic_is_behind_what_the_state_knows() -> None:
+    """Told 204 then, it would never come back for the last event, of which only the database knows as yet."""
+    bench = Bench()
+    bench.elsewhere(101, 102)
+    topic = await bench.hub.topic(KEY)
+    bench.elsewhere(103)
+    ahead = await topic.past.state()
+    assert (topic.ring.head, ahead.head) == (102, 103)
+    assert not await has_all(topic, ahead, 102)
+    bench.hub.changes(KEY, [bench.log.changes[-1]])
+    assert not await has_all(topic, ahead, 102)
+    assert await has_all(topic, ahead, 103)
+    await bench.hub.close()
