@@ -44,7 +44,7 @@ test: setup client web  ## run every test
 soak: setup  ## the oracle: SOAK_S seconds of faults, cuts and random writers, decided by SEED; 1 unless all is well
 	$(BIN)/python -m tests.oracle --seconds $(SOAK_S) --seed $(SEED)
 
-bench: setup  ## what everything costs, beside its rivals and its targets: one table (about fifteen minutes)
+bench: setup  ## what everything costs, beside its rivals and its targets: one table (about twenty minutes)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
