@@ -20,7 +20,7 @@ def ending_of(deliveries: Sequence["Delivery"]) -> Ending | None:
 class Delivery:
     """A change and its messages, translated and encoded when first asked for."""
 
-    __slots__ = ("_feed", "_messages", "_size", "change", "first")
+    __slots__ = ("_feed", "_held", "_messages", "_size", "change", "first")
 
     def __init__(self, change: Change, feed: Feed, size: int | None = None, first: int | None = None) -> None:
         self.change = change
@@ -28,6 +28,7 @@ class Delivery:
         self._feed = feed
         self._messages: tuple[Encoded, ...] | None = None
         self._size = size
+        self._held: int | None = None
 
     @classmethod
     def silent(cls, change: Change, feed: Feed) -> "Delivery":
@@ -48,6 +49,13 @@ class Delivery:
         if self._size is None:
             self._size = OVERHEAD + sum(len(message.data) for message in self.messages)
         return self._size
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps in memory, about: its row, too, which may be many times what is told of it."""
+        if self._held is None:
+            self._held = self.size + _bytes_of(self.change.row)
+        return self._held
 
     @property
     def merges(self) -> bool:
@@ -71,3 +79,18 @@ class Delivery:
 
     def merged(self, newer: "Delivery") -> "Delivery":
         return Delivery(merge(self.change, newer.change), self._feed, max(self.size, newer.size), self.first)
+
+
+def _bytes_of(value: object) -> int:
+    """What a value of JSON takes in memory, about."""
+    match value:
+        case str():
+            return 50 + len(value)
+        case dict():
+            return 100 + sum(60 + len(name) + _bytes_of(one) for name, one in value.items())
+        case list():
+            return 60 + sum(8 + _bytes_of(one) for one in value)
+        case None | bool():
+            return 0
+        case _:
+            return 30

@@ -12,7 +12,7 @@ from service.feeds.delivery import Delivery
 
 
 class Ring:
-    """Bounded by ``max_items`` and ``max_bytes``; what is oldest goes first and raises the floor."""
+    """Bounded by ``max_items`` and by ``max_bytes`` of memory; what is oldest goes first and raises the floor."""
 
     def __init__(self, head: int, max_items: int = 1000, max_bytes: int = 1 << 20) -> None:
         self.floor = head
@@ -25,16 +25,16 @@ class Ring:
     def append(self, delivery: Delivery) -> None:
         """Adds the next delivery, whose revision is above ``head``."""
         self._items.append(delivery)
-        self._bytes += delivery.size
+        self._bytes += delivery.held
         self.head = delivery.change.revision
         while len(self._items) > self._max_items or self._bytes > self._max_bytes:
             oldest = self._items.popleft()
-            self._bytes -= oldest.size
+            self._bytes -= oldest.held
             self.floor = oldest.change.revision
 
     def extend_back(self, cursor: int, older: Sequence[Delivery]) -> None:
         """Takes all deliveries after ``cursor`` up to ``floor``, if there is room for the whole of them."""
-        size = sum(delivery.size for delivery in older)
+        size = sum(delivery.held for delivery in older)
         if (
             cursor < self.floor
             and len(older) + len(self._items) <= self._max_items

@@ -1,9 +1,10 @@
 """A change with its messages, encoded when first asked for and then kept."""
 
 import json
+from dataclasses import replace
 
-from service.feeds.delivery import OVERHEAD
-from tests.service.tiny import make_delivery, told
+from service.feeds.delivery import OVERHEAD, Delivery
+from tests.service.tiny import TinyFeed, make_delivery, told
 
 
 def test_messages_are_translated_once() -> None:
@@ -11,6 +12,15 @@ def test_messages_are_translated_once() -> None:
     assert delivery.messages is delivery.messages
     assert json.loads(delivery.messages[0].data) == {"type": "changed", "rowId": "a", "value": 5, "other": None}
     assert delivery.size == OVERHEAD + len(delivery.messages[0].data)
+
+
+def test_what_it_keeps_in_memory_is_its_row_too_told_or_not() -> None:
+    bare, laden = make_delivery(5), make_delivery(5)
+    row = {**(laden.change.row or {}), "pipeline": {"stages": [{"name": "x" * 1000, "done": 1.5, "over": None}] * 3}}
+    laden = Delivery(replace(laden.change, row=row), TinyFeed())
+    assert laden.size == bare.size
+    assert laden.held > bare.held + 3000
+    assert make_delivery(5, "D").held == make_delivery(5, "D").size
 
 
 def test_a_merged_delivery_tells_the_newest_state_under_the_newest_revision() -> None:

@@ -29,7 +29,7 @@ def test_what_no_longer_fits_raises_the_floor() -> None:
 
 
 def test_bytes_bound_it_too() -> None:
-    one = make_delivery(101).size
+    one = make_delivery(101).held
     ring = Ring(100, max_bytes=2 * one)
     for revision in (101, 102, 103):
         ring.append(make_delivery(revision))
