@@ -109,7 +109,7 @@ class Members:
         said = await self._project(project_id, token)
         match said:
             # Not just anything: only the row itself lets somebody in.
-            case [{"id": str(id_), "organization_id": str(organization_id)}] if id_ == project_id:
+            case [{"id": str(id_), "organization_id": str() | None as organization_id}] if id_ == project_id:
                 return Membership(project_id, organization_id, asked_at)
             case [{"id": str(id_)}] if id_ == project_id and self._columns == "id":
                 return Membership(project_id, None, asked_at)

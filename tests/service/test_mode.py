@@ -270,6 +270,7 @@ async def test_the_migration_makes_the_same_pages_exact(scratch: Path) -> None:
             await ws.until("stream_end")
         before = titles(page)
         project.job("Away")
+        await until_answered(f"{url}/api/projects/{project.id}/snapshot", project.headers)
         headers = {**project.headers, "Last-Event-ID": str(page.ids[0])}
         async with opened(status(url, project), headers) as page:
             connected = await page.next()
@@ -292,6 +293,13 @@ async def test_the_migration_makes_the_same_pages_exact(scratch: Path) -> None:
             assert (await ws.until("connected"))["resumed"] is True
             await ws.until("job_update", jobId=job)
         await asyncio.to_thread(is_well, stack, url, project)
+
+
+async def until_answered(url: str, headers: dict[str, str]) -> None:
+    """As a page that is told 503 comes back: REST has just been started again."""
+    async with httpx.AsyncClient() as client:
+        while (await client.get(url, headers=headers)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            await asyncio.sleep(0.05)
 
 
 def is_well(stack: StackFacts, url: str, project: Handmade) -> None:

@@ -104,6 +104,7 @@ async def test_a_database_that_is_not_there_is_unavailable(client: httpx.AsyncCl
 ANSWERS = {
     "the row": (200, [ROW], None),
     "a row without its organization": (200, [{"id": PROJECT}], DatabaseUnavailable),
+    "a row of no organization": (200, [{**ROW, "organization_id": None}], None),
     "no row": (200, [], ApiError),
     "another row": (200, [{**ROW, "id": str(uuid4())}], DatabaseUnavailable),
     "two rows": (200, [ROW, ROW], DatabaseUnavailable),
