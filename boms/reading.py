@@ -8,7 +8,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 
 from boms.columns import BOM
@@ -28,7 +28,7 @@ RULED = re.compile(r"[-_=*\s]*")
 EXCEL_TEXT = re.compile(r'="?(.*?)"?')  # ="0603", so that a spreadsheet takes no number for a date
 AMOUNT = re.compile(r"(?:x\s*|\(\s*)?(\d[\d.,'\u00a0 ]*)(?:\s*(?:x|\)|[^\W\d_].*))?", re.IGNORECASE)
 THOUSANDS = re.compile(r"\d{1,3}([,'\u00a0 ]\d{3})+(\.\d+)?")
-RANGE = re.compile(r"([^\W\d_]+)(\d+)\s*[-\u2013\u2026]\s*\1?(\d+)")
+RANGE = re.compile(r"([^\W\d_]+)(\d{1,6})\s*[-\u2013\u2026]\s*\1?(\d{1,6})")
 TWO_TABLES = "collated components:"
 """KiCad's old script lists the parts one by one, then, after this, the same parts again by value."""
 
@@ -66,23 +66,24 @@ def read(data: bytes, limit: int = LINES_LIMIT) -> Bom:
     text, encoding = decode(data)
     table = read_table(text, BOM, "mpn")
     header = [cell.strip().casefold() for cell in table.header.cells]
-    lines: list[Line] = []
+    parts: list[tuple[Mapping[str, str | None], list[str]]] = []  # each with its references, over all its lines
     for row in table.rows:
         first = next(cell.strip() for cell in row.cells if cell.strip())
         if first.casefold() == TWO_TABLES:
-            lines.clear()
+            parts.clear()
         if RULED.fullmatch("".join(row.cells)) or [cell.strip().casefold() for cell in row.cells] == header:
             continue
         cells = {field: _cell(row, column) for field, column in table.columns.items()}
-        if lines and _continues(cells, lines[-1]):
-            lines[-1] = replace(lines[-1], reference=f"{lines[-1].reference} {cells['reference']}")
+        reference = cells.get("reference")
+        if parts and reference and _continues(cells, parts[-1][1]):
+            parts[-1][1].append(reference)
         elif any(cells.get(field) for field in (*SHOWN, "value")):
-            if len(lines) == limit:
+            if len(parts) == limit:
                 raise NotABom(f"A bill of materials may have {limit:,} lines; this one has more.", row.line)
-            lines.append(_line(cells))
-    if not lines:
+            parts.append((cells, [reference] if reference else []))
+    if not parts:
         raise NotABom("There are no parts below the names of its columns.", table.header.line)
-    return Bom([_counted(line) for line in lines], _named(table), encoding, table.delimiter)
+    return Bom([_line(*part) for part in parts], _named(table), encoding, table.delimiter)
 
 
 def _named(table: Table) -> dict[str, str]:
@@ -97,17 +98,21 @@ def _cell(row: Row, column: int) -> str | None:
     return None if text.casefold() in NOTHING else text.removeprefix("'")
 
 
-def _continues(cells: Mapping[str, str | None], before: Line) -> bool:
+def _continues(cells: Mapping[str, str | None], references: Sequence[str]) -> bool:
     """OrCAD breaks long lists of references: the rest stands alone on the next line."""
     others = (cells.get(field) for field in (*SHOWN, "value") if field != "reference")
-    return bool(cells.get("reference") and before.reference and before.reference.endswith(",")) and not any(others)
+    return bool(references and references[-1].endswith(",")) and not any(others)
 
 
-def _line(cells: Mapping[str, str | None]) -> Line:
-    quantity = cells.get("quantity")
+def _line(cells: Mapping[str, str | None], references: Sequence[str]) -> Line:
+    """A line whose file tells no quantity has as many as it has references."""
+    reference = " ".join(references) or None
+    quantity = Decimal(0) if _unpopulated(cells) else amount(cells.get("quantity") or "")
+    if quantity is None and reference is not None:
+        quantity = Decimal(count(reference))
     return Line(
-        cells.get("reference"),
-        Decimal(0) if _unpopulated(cells) else amount(quantity) if quantity else None,
+        reference,
+        quantity,
         cells.get("mpn"),
         cells.get("manufacturer"),
         cells.get("description") or cells.get("value"),
@@ -118,13 +123,6 @@ def _unpopulated(cells: Mapping[str, str | None]) -> bool:
     marked, fitted = (cells.get("dnp") or "").casefold(), (cells.get("fitted") or "").casefold()
     said = (cells.get("quantity") or "", cells.get("value") or "", marked, fitted)
     return marked in YES or fitted in NO or any(UNPOPULATED.fullmatch(text) for text in said)
-
-
-def _counted(line: Line) -> Line:
-    """A line whose file tells no quantity has as many as it has references."""
-    if line.quantity is None and line.reference is not None:
-        return replace(line, quantity=Decimal(count(line.reference)))
-    return line
 
 
 def amount(text: str) -> Decimal | None:

@@ -16,6 +16,8 @@ from boms.errors import NotABom
 DELIMITERS = (",", ";", "\t", "|")
 HEADER_WITHIN = 100
 """Records in which the header must come; what CAD tools write before it is shorter."""
+HEADER_CELLS = 1_000
+"""A record of more is taken for no header: looking at a cell costs more than reading it."""
 SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -64,7 +66,7 @@ def _header(text: str, delimiter: str, aliases: Aliases) -> tuple[Row, dict[str,
     best, columns = Row(1, ()), dict[str, int]()
     records = _records(text, delimiter, strict=False)
     for row in islice(records, HEADER_WITHIN):
-        named = recognise(row.cells, aliases)
+        named = recognise(row.cells, aliases) if len(row.cells) <= HEADER_CELLS else {}
         if len(named) > len(columns):
             best, columns = row, named
     return best, columns

@@ -59,6 +59,7 @@ def test_an_inch_mark_inside_a_cell_is_one():
         ("MPN,Qty\nA,1\nB,1,CAP, 10 %\n", 3, "It has 4 cells, the header 2: a cell that holds ',' must be quoted."),
         (f'MPN,Qty\nA,"{"x" * 140_000}"\n', 2, "A cell here is too long"),
         ("Hello,\nworld,\n", None, "This is no bill of materials: no line names its columns"),
+        (f"MPN,Qty{',' * 1_000}\nA,1\n", None, "This is no bill of materials: no line names its columns"),
         ("\n\nReference,Qty,Value\nC1,1,10n\n", 3,
          "No column holds part numbers (its columns are 'Reference', 'Qty', 'Value')"),
     ],
