@@ -172,11 +172,14 @@ async def run(app: Quart, config: Config) -> None:
 
 
 def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Logs what nobody has caught, but for the end of a connection that took nothing for stuck_seconds.
+    """Logs what nobody has caught, but for two ends of a connection.
 
-    The kernel ends it with a TimeoutError, where hypercorn (0.18) is prepared for resets alone.
+    The kernel ends one that took nothing for stuck_seconds with a TimeoutError, where hypercorn (0.18) is prepared for
+    resets alone. One that hypercorn cancels while stopping makes asyncio's streams (Python 3.11) ask a cancelled task
+    for its exception.
     """
-    if not (isinstance(context.get("exception"), TimeoutError) and "transport" in context):
+    error = context.get("exception")
+    if not (isinstance(error, asyncio.CancelledError) or (isinstance(error, TimeoutError) and "transport" in context)):
         loop.default_exception_handler(context)
 
 

@@ -175,7 +175,8 @@ class DirectListener:
         return follow.head
 
     def unfollow(self, key: FeedKey) -> None:
-        follow = self._follows.pop(key)
+        if (follow := self._follows.pop(key, None)) is None:
+            return  # closed meanwhile
         if follow.task is not None:
             follow.task.cancel()
         nudges = self._nudges[_shared(key)]

@@ -171,7 +171,8 @@ class LogListener:
         return follow is not None and follow.is_live
 
     def unfollow(self, key: FeedKey) -> None:
-        follow = self._follows.pop(key)
+        if (follow := self._follows.pop(key, None)) is None:
+            return  # closed meanwhile
         self._forget_hole(follow)
         if follow.catching_up:
             follow.catching_up.cancel()

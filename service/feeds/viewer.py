@@ -8,27 +8,25 @@ the upstream (the newest), at most one reset, and at most one ending, so a viewe
 bound.
 """
 
-import asyncio
-
 from service.events.endings import Ending
 from service.events.model import Live, Reset
 from service.feeds.batch import Batch
 from service.feeds.outbox import Outbox, Overflow
+from service.feeds.waiter import Waiter
 
 
-class Viewer:
+class Viewer(Waiter):
     """Made by :meth:`service.feeds.hub.Topic.attach`; read by one session."""
 
-    __slots__ = ("_timer", "_waiter", "batch", "ending", "live", "outbox", "reset")
+    __slots__ = ("batch", "ending", "live", "outbox", "reset")
 
     def __init__(self, outbox: Outbox) -> None:
+        super().__init__()
         self.outbox = outbox
         self.batch: Batch | None = None  # older than all in the outbox
         self.live: Live | None = None
         self.reset: Reset | None = None
         self.ending: Ending | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def has_news(self) -> bool:
@@ -42,7 +40,7 @@ class Viewer:
         if self.ending is not None or self.reset is not None:
             return 0
         conflated = 0
-        if self._waiter is not None and self.batch is None and self.outbox.is_at(batch.after):
+        if self.is_waiting and self.batch is None and self.outbox.is_at(batch.after):
             self.batch = batch
             self.outbox.skip_to(batch.upto)
         else:
@@ -83,34 +81,10 @@ class Viewer:
                 self.outbox.clear()
             self.wake()
 
-    def wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     async def wait(self, until: float) -> None:
-        """Returns when woken, at the latest at ``until`` (the event loop's time), sometimes for nothing.
+        """As :meth:`Waiter.wait`, but at once when there is a word to be said.
 
-        Returns at once when there is a word to be said; what the batch and the outbox hold has been looked at before.
+        What the batch and the outbox hold has been looked at before.
         """
-        if self.live or self.reset or self.ending:
-            return
-        loop = asyncio.get_running_loop()
-        if self._timer is None or self._timer.when() > until:
-            # One that rings too early is cheaper than a new one for every wait: `until` mostly moves on.
-            self.close()
-            self._timer = loop.call_at(until, self._ring)
-        self._waiter = loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _ring(self) -> None:
-        self._timer = None
-        self.wake()
-
-    def close(self) -> None:
-        """Whoever has waited calls it in the end."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not (self.live or self.reset or self.ending):
+            await super().wait(until)

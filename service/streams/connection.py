@@ -55,9 +55,10 @@ from service.streams import asked, frames, opening
 from service.streams.asgi import UntilGone
 from service.streams.merged import Merged, Part
 from service.streams.services import Services
-from service.streams.session import Request, Session, new_id
+from service.streams.session import Request, Session
 from service.streams.several import QUIET, keyed
 from service.streams.sse import JOIN_SECONDS
+from service.streams.stream import new_id
 from service.tasks import spawn
 
 FEED = "project"

@@ -9,12 +9,10 @@ The rules of a stream of several keys, however it is framed:
 - Only one chunk of each key is taken at a time, and the next when it has been written: a slow reader's changes merge in
   its outboxes, which share a budget, and nothing else grows.
 
-The clock is looked at here, not in the sessions: a token and an age are the connection's.
+The lifetime is looked at here, not in the sessions: a token and an age are the connection's.
 """
 
 import asyncio
-import math
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -24,8 +22,10 @@ from typing import NamedTuple
 from service.events.endings import Ending
 from service.events.model import Reauth
 from service.events.wire import Encoded, encode
+from service.feeds.waiter import Waiter
 from service.streams.frames import Item
-from service.streams.session import REAUTH_SECONDS, Session, expiry
+from service.streams.lifetime import Lifetime
+from service.streams.session import Session
 from service.tasks import spawn
 
 KeySession = Session[tuple[Item, ...]]
@@ -74,15 +74,11 @@ class Merged:
         stays: bool = False,
     ) -> None:
         self._first = list(sessions)
-        self._expires_at = expires_at
-        self._max_age = max_age
-        self._keepalive_seconds = keepalive_seconds
+        self._lifetime = Lifetime(expires_at, max_age, keepalive_seconds)
         self._stays = stays
         self._running: dict[str, _Running] = {}
         self._offers: deque[_Offer] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_warned = False
+        self._waiter = Waiter()
         self._is_over = False
         self.ending: Ending | None = None
         """How the whole ends, as soon as that is known."""
@@ -93,13 +89,12 @@ class Merged:
             self.ending = ending
             for one in self._running.values():
                 one.session.end(ending)
-            self._wake()
+            self._waiter.wake()
 
     def renew(self, expires_at: float) -> None:
         """There is another token."""
-        self._expires_at = expires_at
-        self._is_warned = False
-        self._wake()
+        self._lifetime.renew(expires_at)
+        self._waiter.wake()
 
     def add(self, session: KeySession, left: Callable[[], object] = lambda: None) -> None:
         """Begins a session, of a key that has none; ``left`` is called when it is over, however it ends."""
@@ -117,7 +112,7 @@ class Merged:
             left()
             if not task.cancelled() and task.exception() is not None:
                 self.end(Ending.ERROR)
-            self._wake()
+            self._waiter.wake()
 
         one.task.add_done_callback(over)
 
@@ -135,7 +130,7 @@ class Merged:
 
     def may_tell(self, key: str | None) -> bool:
         """Whether there is a right to what comes next: looked at before each write, which may take minutes."""
-        if time.time() >= self._expires_at:
+        if self._lifetime.is_expired:
             self.end(Ending.TOKEN_EXPIRED)
         if self.ending is not None and self.ending.denies:
             return False
@@ -144,42 +139,29 @@ class Merged:
 
     async def flow(self) -> AsyncGenerator[Sequence[Part], None]:
         """All that there is to tell, to the end. Iterate it once; each turn says that what came before is written."""
-        retires = asyncio.get_running_loop().time() + self._max_age
         try:
             for session in self._first:
                 self.add(session)
             while True:
-                due = self._look_at_the_clock(retires)
+                due = self._lifetime.due()
+                if isinstance(due, Ending):
+                    self.end(due)
                 if (ending := self._ended()) is not None:
                     self.ending = ending
                     yield [Part(None, encode(ending.message), ending.cursor)]
                     return
-                if self._offers:
+                if isinstance(due, Reauth):
+                    yield [Part(None, encode(due), None)]
+                elif self._offers:
                     offer = self._offers.popleft()
                     if parts := list(self._told(offer)):
                         yield parts
                     if not offer.taken.done():
                         offer.taken.set_result(None)
-                elif due is None:
-                    self._is_warned = True
-                    yield [Part(None, encode(Reauth.before(self._expires_at)), None)]
-                else:
-                    await self._wait(due)
+                elif isinstance(due, float):
+                    await self._waiter.wait(due)
         finally:
             await self._close()
-
-    def _look_at_the_clock(self, retires: float) -> float | None:
-        """When to look again, on the loop's clock; None when the page is to be warned of its token's end now."""
-        now = asyncio.get_running_loop().time()
-        expires = expiry(self._expires_at, time.time(), now)
-        if now >= expires:
-            self.end(Ending.TOKEN_EXPIRED)
-        elif now >= retires:
-            self.end(Ending.SHUTDOWN)
-        warns = expires if self._is_warned else expires - REAUTH_SECONDS
-        if now >= warns and not self._is_warned:
-            return None
-        return min(now + self._keepalive_seconds, warns, retires if self.ending is None else math.inf)
 
     def _ended(self) -> Ending | None:
         """How the whole ends now; None while there is more to tell, or to come."""
@@ -214,37 +196,12 @@ class Merged:
     async def _offer(self, of: _Running | None, parts: Sequence[Part]) -> None:
         offer = _Offer(of, parts, asyncio.get_running_loop().create_future())
         self._offers.append(offer)
-        self._wake()
+        self._waiter.wake()
         await offer.taken
-
-    async def _wait(self, until: float) -> None:
-        """Returns when woken, at the latest at ``until`` (the event loop's time), sometimes for nothing."""
-        loop = asyncio.get_running_loop()
-        if self._timer is None or self._timer.when() > until:
-            self._forget_timer()
-            self._timer = loop.call_at(until, self._ring)  # one that rings too early is cheaper than one a wait
-        self._waiter = loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._wake()
-
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     async def _close(self) -> None:
         self._is_over = True
-        self._forget_timer()
+        self._waiter.close()
         tasks = [one.task for one in self._running.values() if one.task is not None]
         for task in tasks:
             task.cancel()

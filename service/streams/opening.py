@@ -39,7 +39,7 @@ Right = tuple[Admission, End]
 
 
 class Opened(Protocol):
-    """One stream; see :class:`service.streams.session.Session`."""
+    """One stream; see :class:`service.streams.stream.Stream`."""
 
     @property
     def id(self) -> str: ...

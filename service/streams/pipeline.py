@@ -5,9 +5,7 @@ job's pipeline is, so a page that comes back is told how things are.
 """
 
 import asyncio
-import logging
-import secrets
-import time
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ from quart import Blueprint, Response, request
 from service.access.gate import Admission
 from service.backoff import delays
 from service.changes.change import FeedKey
-from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable
+from service.errors import ApiError, DatabaseUnavailable
 from service.events.endings import Ending
 from service.events.model import Message, Reauth
 from service.events.pipeline import ACTIVE, ending, missing, progress
@@ -25,16 +23,14 @@ from service.events.wire import Encoded, encode
 from service.feeds.hub import Hub, Topic
 from service.feeds.throttle import Throttle
 from service.feeds.viewer import Viewer
-from service.logs import fields
 from service.streams import asked, frames, opening
+from service.streams.lifetime import Lifetime
 from service.streams.services import Services
-from service.streams.session import REAUTH_SECONDS, RETRY_MILLISECONDS, expiry, lacking
 from service.streams.sse import JOIN_SECONDS
+from service.streams.stream import Stream, lacking, retry_milliseconds
 
 INTERVAL_SECONDS = 0.5
 """A job's pipeline is told at most so often."""
-
-logger = logging.getLogger(__name__)
 
 
 class Board:
@@ -95,110 +91,67 @@ class Board:
         return self._throttle.due_at()
 
 
-class PipelineSession:
-    """One stream; see :class:`service.streams.opening.Opened`. ``max_age`` and ``keepalive_seconds`` are in s."""
+class PipelineStream(Stream[bytes]):
+    """``board`` says what there is to tell."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        key: FeedKey,
-        board: Board,
-        expires_at: float,
-        max_age: float,
-        keepalive_seconds: float,
-        random: Callable[[], float],
-    ) -> None:
-        self._hub = hub
-        self._key = key
+    tells_errors = False  # here an `error` says that a job has failed
+
+    def __init__(self, hub: Hub, key: FeedKey, board: Board, lifetime: Lifetime, random: Callable[[], float]) -> None:
+        super().__init__(hub, key, frames.event_writer(True, None), lifetime, random)
         self._board = board
-        self._expires_at = expires_at
-        self._max_age = max_age
-        self._keepalive_seconds = keepalive_seconds
-        self._random = random
-        self._viewer: Viewer | None = None
-        self._ending: Ending | None = None
-        self._writer = frames.event_writer(True, None)
-        self.id = secrets.token_hex(4)
 
-    def end(self, ending: Ending) -> None:
-        """Ends the stream, or sees to it that it ends as soon as it begins."""
-        self._ending = ending
-        if self._viewer is not None:
-            self._viewer.end(ending)
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        try:
-            topic = await self._hub.topic(self._key)
-        except (DatabaseUnavailable, DatabaseRefused) as error:
-            logger.info("stream ended", extra=self._fields(reason="error", error=error))
-            yield self._frame(Ending.ERROR.message)
-            return
-        viewer = self._viewer = self._hub.attach(topic, None)
+    def _opening(self, topic: Topic, viewer: Viewer) -> bytes:
         viewer.live = lacking(topic)
-        if self._ending is not None:
-            viewer.end(self._ending)
-        try:
-            low, high = RETRY_MILLISECONDS
-            yield frames.retry(round(low + self._random() * (high - low)))
-            async for chunk in self._live(topic, viewer):
-                yield chunk
-            if self._board.has_ended:
-                viewer.end(Ending.COMPLETED)
-            elif viewer.ending is not None:
-                yield self._frame(viewer.ending.message)
-        except Exception as error:
-            logger.exception("a stream failed", extra=self._fields(error=error))
-            viewer.end(Ending.ERROR)
-            yield self._frame(Ending.ERROR.message)
-        finally:
-            self._hub.detach(topic, viewer)
-            reason = viewer.ending.reason if viewer.ending else "gone"
-            logger.info("stream ended", extra=self._fields(reason=reason))
+        return frames.retry(retry_milliseconds(self._random))
+
+    def _parts(self, topic: Topic, viewer: Viewer) -> Iterable[AsyncGenerator[bytes, None]]:
+        return [self._live(topic, viewer)]
+
+    def _end(self, viewer: Viewer) -> bytes | None:
+        return None if self._board.has_ended else super()._end(viewer)
 
     async def _live(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
-        retires = loop.time() + self._max_age
-        keepalive = loop.time() + self._keepalive_seconds
-        waits = delays(self._random)
-        is_warned = False
-        read_at: float | None = loop.time()  # when the database is asked (again); until then nothing is told
+        lifetime, waits = self._lifetime, delays(self._random)
+        read_at = loop.time()  # when the database is asked (again); until then no change is looked at
         while not self._is_denied(viewer):
             now = loop.time()
             if viewer.reset is not None:
                 viewer.reset = None
                 read_at = now
-            if read_at is not None and now >= read_at:
+            if now >= read_at:
                 try:
                     state = await topic.past.state()
                 except DatabaseUnavailable:
                     read_at = loop.time() + next(waits)
                     continue
-                read_at, waits = None, delays(self._random)
+                read_at, waits = math.inf, delays(self._random)
                 viewer.outbox.skip_to(state.head)
                 self._board.jobs(state.rows[JOBS])
-            elif viewer.live is not None:
+                continue
+            if viewer.live is not None:
                 live, viewer.live = viewer.live, None
                 yield self._frame(live)
-            elif read_at is None and viewer.has_news:
+            elif read_at == math.inf and viewer.has_news:
                 self._hear(viewer)
+                continue
             elif told := self._board.take(now):
                 yield self._written(told)
-            elif self._board.has_ended or viewer.ending is not None:
+            elif self._board.has_ended:
+                viewer.end(Ending.COMPLETED)
                 return
-            elif now >= retires:
-                viewer.end(Ending.SHUTDOWN)
-                continue
-            elif not is_warned and now >= expiry(self._expires_at, time.time(), now) - REAUTH_SECONDS:
-                is_warned = True
-                yield self._frame(Reauth.before(self._expires_at))
-            elif now >= keepalive:
-                yield frames.keepalive()
+            elif viewer.ending is not None:
+                return
             else:
-                expires = expiry(self._expires_at, time.time(), now) - (0.0 if is_warned else REAUTH_SECONDS)
-                until = min(keepalive, retires, expires, self._board.due_at())
-                await viewer.wait(until if read_at is None else min(until, read_at))
-                continue
-            keepalive = loop.time() + self._keepalive_seconds
+                due = lifetime.due()
+                if isinstance(due, float):
+                    await viewer.wait(min(due, self._board.due_at(), read_at))
+                    continue
+                if isinstance(due, Ending):
+                    viewer.end(due)
+                    continue
+                yield self._frame(due) if isinstance(due, Reauth) else frames.keepalive()
+            lifetime.spoke()
 
     def _hear(self, viewer: Viewer) -> None:
         batch, viewer.batch = viewer.batch, None
@@ -209,21 +162,10 @@ class PipelineSession:
             else:
                 self._board.job(change.row)
 
-    def _is_denied(self, viewer: Viewer) -> bool:
-        if time.time() >= self._expires_at:
-            viewer.end(Ending.TOKEN_EXPIRED)
-        return viewer.ending is not None and viewer.ending.denies
-
     def _written(self, told: Iterable[Encoded]) -> bytes:
         written = [self._writer.frame(one) for one in told]
-        self._hub.metrics.deliveries.counts[self._key.feed] += len(written)
-        return b"".join(written)
-
-    def _frame(self, message: Message) -> bytes:
-        return self._writer.frame(encode(message))
-
-    def _fields(self, **named: object) -> dict[str, dict[str, object]]:
-        return fields(stream=self.id, **self._key.named(), **named)
+        self._count(len(written))
+        return self._writer.join(written)
 
 
 def add_routes(routes: Blueprint, services: Callable[[], Services]) -> None:
@@ -256,8 +198,6 @@ async def _open(services: Services, admission: Admission, job_id: str | None) ->
     await services.hub.topic(key, JOIN_SECONDS)
     principal = admission.principal
     board = Board(job_id, staff=principal.is_operator)
-    age = opening.max_age(services)
-    session = PipelineSession(
-        services.hub, key, board, principal.expires_at, age, services.keepalive_seconds, services.random
-    )
-    return opening.answer(services, admission, session)
+    lifetime = Lifetime(principal.expires_at, opening.max_age(services), services.keepalive_seconds)
+    stream = PipelineStream(services.hub, key, board, lifetime, services.random)
+    return opening.answer(services, admission, stream)

@@ -15,8 +15,9 @@ from service.feeds.past import State
 from service.streams import asked, frames, opening
 from service.streams.merged import KeySession, Merged
 from service.streams.services import Services
-from service.streams.session import Request, Session, new_id, retry_milliseconds
+from service.streams.session import Request, Session
 from service.streams.several import Several
+from service.streams.stream import new_id, retry_milliseconds
 
 JOIN_SECONDS = 0.3
 """How long a first viewer waits for the key's channel, so that `connected` can mostly say live."""

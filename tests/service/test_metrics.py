@@ -25,7 +25,7 @@ from tests.service.conftest import Project, served, service_environment
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START
 from tests.service.pages import opened
-from tests.service.streams.test_session import Stage
+from tests.service.streams.stages import Stage
 from tests.service.tiny import make_change
 
 

@@ -314,6 +314,16 @@ async def test_unfollowing_during_a_catch_up_ends_it(bench: Bench) -> None:
     assert bench.heard.revisions == []
 
 
+async def test_a_key_that_is_about_to_be_followed_is_let_go_of_once(bench: Bench) -> None:
+    bench.log.gate = asyncio.Event()
+    following = asyncio.ensure_future(bench.listener.follow(KEY))
+    await until(lambda: bench.log.calls == ["heads"])
+    await bench.listener.stop()
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+
+
 async def test_a_reading_of_the_heads_says_nothing_of_a_key_that_was_followed_anew_meanwhile(bench: Bench) -> None:
     """It compares with where the key was when it was followed before, and would tell what its new followers have."""
     await bench.listener.follow(KEY)

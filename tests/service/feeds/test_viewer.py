@@ -122,31 +122,6 @@ async def test_one_that_denies_comes_before_others_and_takes_what_waits_with_it(
     viewer.close()
 
 
-async def test_waiting_ends_when_woken_or_in_time() -> None:
-    viewer = Viewer(Outbox(last=0))
-    reader = await waiting(viewer)
-    viewer.wake()
-    await reader
-    await viewer.wait(asyncio.get_running_loop().time())
-    viewer.wake()  # nobody waits: nothing to wake
-
-
-async def test_a_deadline_that_moves_on_keeps_its_timer_and_one_that_moves_closer_gets_a_new_one() -> None:
-    viewer = Viewer(Outbox(last=0))
-    reader = await waiting(viewer)
-    timer = viewer._timer
-    viewer.wake()
-    await reader
-    later = asyncio.ensure_future(viewer.wait(asyncio.get_running_loop().time() + 2 * FAR))
-    await asyncio.sleep(0)
-    assert viewer._timer is timer
-    viewer.wake()
-    await later
-    await viewer.wait(asyncio.get_running_loop().time())
-    assert timer is not None
-    assert timer.cancelled()
-
-
 async def test_news_that_came_before_waiting_began_is_not_slept_over() -> None:
     viewer = Viewer(Outbox(last=0))
     viewer.end(Ending.SHUTDOWN)

@@ -1,15 +1,12 @@
 """A stream from its first byte to its last, read as a page reads it."""
 
 import asyncio
-import json
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from httpx_sse._decoders import SSEDecoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,108 +14,17 @@ from service.changes.change import Change
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
 from service.feeds.delivery import Delivery
-from service.feeds.hub import Topic
-from service.feeds.past import State as KeyState
-from service.streams.frames import event_writer
-from service.streams.session import Request, Session, expiry
 from tests.service.fakes import KEY, until
-from tests.service.feeds.test_hub import START, Bench
+from tests.service.feeds.test_hub import START
 from tests.service.feeds.test_outbox import State, logs, reduce, tell
-from tests.service.logged import logged
+from tests.service.streams.stages import HOUR, Page, Stage, opened
 from tests.service.tiny import ShopFeed, TinyFeed, make_change, sold_out
-
-HOUR = 3600.0
-
-
-@dataclass
-class Page:
-    """Reads a session chunk by chunk. ``frames`` are (type, id it carries or None, body)."""
-
-    session: Session[bytes]
-    frames: list[tuple[str, str | None, dict[str, Any]]] = field(default_factory=list)
-    comments: int = 0
-    last_id: str = ""
-    ended: bool = False
-
-    def __post_init__(self) -> None:
-        self._chunks = self.session.chunks()
-        self._decoder = SSEDecoder()
-        self._id_seen = False
-
-    async def read(self) -> bool:
-        """Takes one chunk; False when there are no more."""
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self.ended = True
-            return False
-        for line in chunk.decode().split("\n")[:-1]:
-            self._id_seen = self._id_seen or line.startswith("id:")
-            self.comments += line.startswith(":")
-            event = self._decoder.decode(line)
-            if event is None:
-                continue
-            if self._id_seen:
-                self.last_id = event.id
-            if event.data:
-                body = json.loads(event.data)
-                self.frames.append((event.event, event.id if self._id_seen else None, body))
-            self._id_seen = False
-        return True
-
-    async def read_until(self, type_: str) -> None:
-        while not any(body["type"] == type_ for _, _, body in self.frames):
-            assert await self.read(), f"ended without {type_}: {self.types}"
-
-    async def read_all(self) -> None:
-        while await self.read():
-            pass
-
-    async def close(self) -> None:
-        await self._chunks.aclose()  # type: ignore[attr-defined]
-
-    @property
-    def types(self) -> list[str]:
-        return [body["type"] for _, _, body in self.frames]
-
-    @property
-    def ids(self) -> list[tuple[str, str | None]]:
-        return [(body["type"], id_) for _, id_, body in self.frames]
-
-
-def asked(**wanted: Any) -> Request:
-    defaults: dict[str, Any] = {
-        "cursor": None, "snapshot": False, "expires_at": time.time() + HOUR, "max_age": HOUR,
-    }  # fmt: skip
-    return Request(**{**defaults, **wanted})
-
-
-class Stage(Bench):
-    """A hub with an open topic, and pages in front of it."""
-
-    topic: Topic
-
-    def page(
-        self,
-        keepalive: float = HOUR,
-        state: KeyState | None = None,
-        *,
-        named: bool = False,
-        types: frozenset[str] | None = None,
-        **wanted: Any,
-    ) -> Page:
-        writer = event_writer(named or self.hub.feeds[KEY.feed].named, types)
-        return Page(Session(self.hub, KEY, asked(**wanted), writer, keepalive, lambda: 0.0, state))
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
-    stage.elsewhere(101, 102, 103)
-    stage.log.rows = {"rows": [{"id": "a", "value": 1}]}
-    stage.topic = await stage.hub.topic(KEY)
-    yield stage
-    await stage.hub.close()
+    async with opened() as stage:
+        yield stage
 
 
 async def test_connected_comes_first_with_the_heads_id(stage: Stage) -> None:
@@ -277,37 +183,6 @@ async def test_a_database_that_refuses_the_snapshot_of_a_reset_ends_the_stream(s
     assert page.types == ["connected", "reset", "error", "stream_end"]
 
 
-async def test_a_topic_given_up_before_the_first_byte_is_opened_again() -> None:
-    stage = Stage(linger_seconds=0)
-    stage.topic = await stage.hub.topic(KEY)
-    page = stage.page()
-    await until(lambda: stage.listener.unfollowed == [KEY])
-    await page.read()
-    stage.commit(104)
-    await page.read()
-    assert page.types == ["connected", "new"]
-    await page.close()
-    await stage.hub.close()
-
-
-async def test_a_topic_that_cannot_be_opened_again_ends_the_stream_with_a_word() -> None:
-    stage = Stage(linger_seconds=0)
-    page = stage.page()
-    stage.log.fail = DatabaseUnavailable("down")
-    await page.read_all()
-    assert page.types == ["error", "stream_end"]
-
-
-async def test_a_stream_that_cannot_begin_says_so_and_may_come_back(stage: Stage) -> None:
-    stage.log.fail = DatabaseUnavailable("down")
-    page = stage.page(snapshot=True)
-    await page.read_all()
-    assert page.types == ["connected", "error", "stream_end"]
-    assert page.frames[1][2]["code"] == "upstream_unavailable"
-    assert page.frames[2][2] == {"type": "stream_end", "reason": "error", "reconnect": True}
-    assert stage.hub.viewers == 0
-
-
 async def test_named_events(stage: Stage) -> None:
     page = stage.page(named=True)
     await page.read()
@@ -340,14 +215,6 @@ async def test_after_a_reset_no_keepalive_goes_back(stage: Stage) -> None:
     while page.comments == comments:
         await page.read()
     assert page.last_id == "500"
-
-
-async def test_a_bug_on_the_way_ends_the_stream_with_a_word(stage: Stage) -> None:
-    stage.log.fail = RuntimeError("a bug")
-    page = stage.page(snapshot=True)
-    await page.read_all()
-    assert page.types == ["connected", "error", "stream_end"]
-    assert page.frames[1][2] == {"type": "error", "code": "internal_error", "message": "The service has failed."}
 
 
 async def test_the_id_is_on_the_last_message_that_is_wanted(stage: Stage) -> None:
@@ -418,16 +285,6 @@ async def test_an_old_stream_ends_however_much_happens_on_it(stage: Stage, pass_
     assert page.frames[-1][2]["reason"] == "shutdown"
 
 
-@pytest.mark.parametrize(("drawn", "milliseconds"), [(0.0, 1000), (0.25, 1500), (1.0, 3000)])
-async def test_how_long_a_page_waits_before_it_comes_back_is_spread(
-    stage: Stage, drawn: float, milliseconds: int
-) -> None:
-    session = Session(stage.hub, KEY, asked(), event_writer(False, None), HOUR, lambda: drawn)
-    chunks = session.chunks()
-    assert (await anext(chunks)).startswith(b"retry: %d\n\n" % milliseconds)
-    await chunks.aclose()
-
-
 async def test_who_comes_while_the_upstream_is_away_is_told_so(stage: Stage) -> None:
     await stage.hub.topic(KEY)
     stage.hub.live(KEY, False, "cut")
@@ -450,20 +307,6 @@ async def test_a_stream_ends_with_its_token(stage: Stage) -> None:
     page = stage.page(expires_at=time.time() + 0.02)
     await page.read_all()
     assert page.frames[-1][2] == {"type": "stream_end", "reason": "token_expired", "reconnect": True}
-
-
-@pytest.mark.parametrize(
-    ("wall", "monotonic", "ends"),
-    [
-        (1000, 50, 150),  # an hour-glass of 100 s, begun at 50
-        (1040, 90, 150),  # the clocks go alike: it stays
-        (1060, 90, 130),  # the wall clock was set forward, or the machine slept for 20 s
-        (1020, 90, 170),  # set back
-        (1200, 90, -10),  # expired meanwhile
-    ],
-)
-def test_a_token_ends_when_the_wall_clock_as_it_is_now_says_so(wall: float, monotonic: float, ends: float) -> None:
-    assert expiry(1100, wall, monotonic) == ends
 
 
 async def test_a_wall_clock_set_forward_ends_what_has_expired_at_the_next_turn(
@@ -531,20 +374,6 @@ async def test_a_reader_too_slow_is_told_and_resumes_where_it_was(stage: Stage) 
     again = stage.page(cursor=int(page.last_id))
     await again.read_until("new")
     assert [id_ for _, id_ in again.ids] == [str(revision) for revision in range(103, 120)]
-
-
-async def test_however_a_stream_ends_its_place_is_given_back(stage: Stage) -> None:
-    never_read, cut_early, cut_later = stage.page(), stage.page(cursor=101), stage.page()
-    await cut_early.read()
-    await cut_later.read()
-    waiting = asyncio.ensure_future(cut_later.read())
-    await until(lambda: stage.hub.viewers == 2)
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    await cut_early.close()
-    await never_read.close()
-    assert stage.hub.viewers == 0
 
 
 # Any interleaving
@@ -638,81 +467,14 @@ def test_in_any_interleaving_every_viewer_ends_with_each_rows_state_and_each_eve
 
 # What an operator reads
 
-SESSION = "service.streams.session"
-
-
-async def test_a_streams_life_is_a_line_at_its_end(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    page = stage.page(cursor=102)
-    await page.read_until("new")
-    stage.commit(104)
-    await page.read()
-    about = {"stream": page.session.id, "feed": KEY.feed, "key": KEY.key}
-    assert logged(caplog, SESSION, logging.DEBUG) == [
-        ("DEBUG", "stream opened", {**about, "cursor": 102, "snapshot": False})
-    ]
-    await page.close()
-    [(level, message, found)] = logged(caplog, SESSION)
-    assert (level, message) == ("INFO", "stream ended")
-    assert isinstance(found.pop("seconds"), float)
-    assert found == {**about, "reason": "gone", "deliveries": 2, "conflated": 0, "error": None}
-
-
-async def test_a_stream_that_the_service_ends_is_logged_with_the_reason(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    page = stage.page(max_age=0.01)
-    await page.read_all()
-    [(_, _, found)] = logged(caplog, SESSION)
-    assert found["reason"] == "shutdown"
-
-
-async def test_a_stream_that_the_database_fails_is_no_warning_of_its_own(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    stage.log.fail = DatabaseUnavailable("down")
-    await stage.page(snapshot=True).read_all()
-    [(level, _, found)] = logged(caplog, SESSION)
-    assert (level, found["reason"], found["error"]) == ("INFO", "error", "down")
-
-
-async def test_a_stream_that_never_began_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    stage = Stage()
-    stage.log.fail = DatabaseUnavailable("down")
-    await stage.page().read_all()
-    [(level, message, found)] = logged(caplog, SESSION)
-    assert (level, message, found["reason"], found["error"]) == ("INFO", "stream ended", "error", "down")
-
-
-async def test_a_bug_is_an_error_with_its_traceback_and_the_streams_id(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
-    stage.log.fail = RuntimeError("a bug")
-    page = stage.page(snapshot=True)
-    await page.read_all()
-    [(level, message, found)] = logged(caplog, SESSION)
-    assert (level, message, found["stream"]) == ("ERROR", "a stream failed", page.session.id)
-    assert caplog.records[0].exc_info is not None
-
-
-async def test_streams_have_names_of_their_own(stage: Stage) -> None:
-    assert len({stage.page().session.id for _ in range(100)}) == 100
-
 
 # A key that ends
 
 
 @pytest.fixture
 async def shop() -> AsyncIterator[Stage]:
-    stage = Stage(feed=ShopFeed())
-    stage.elsewhere(101, 102, 103)
-    stage.log.rows = {"rows": [{"id": "a", "value": 1}]}
-    stage.topic = await stage.hub.topic(KEY)
-    yield stage
-    await stage.hub.close()
+    async with opened(feed=ShopFeed()) as stage:
+        yield stage
 
 
 def sell_out(shop: Stage, revision: int) -> None:
@@ -830,29 +592,6 @@ async def test_a_key_that_began_anew_since_its_end_was_read_goes_on(shop: Stage)
     await page.close()
 
 
-DENIALS = [Ending.TOKEN_EXPIRED, Ending.ACCESS_REVOKED]
-
-
-@pytest.mark.parametrize("ending", DENIALS)
-async def test_when_the_right_ends_what_waits_is_not_told(stage: Stage, ending: Ending) -> None:
-    page = stage.page()
-    await page.read()
-    stage.commit(104, 105)
-    await until(lambda: not stage.topic._pending)
-    page.session.end(ending)
-    stage.commit(106)
-    await page.read_all()
-    assert page.types == ["connected", "stream_end"]
-    assert page.frames[-1][2]["reason"] == ending.reason
-
-
-async def test_a_right_that_ends_before_the_first_byte_ends_the_stream_with_it(stage: Stage) -> None:
-    page = stage.page(snapshot=True)
-    page.session.end(Ending.ACCESS_REVOKED)
-    await page.read_all()
-    assert page.types == ["connected", "stream_end"]
-
-
 @pytest.mark.parametrize("wanted", [{"snapshot": True}, {"cursor": 0}], ids=["asked for", "after a reset"])
 async def test_a_right_that_ends_within_a_snapshot_ends_it(stage: Stage, wanted: dict[str, Any]) -> None:
     stage.log.rows = {"rows": [{"id": f"{number} " + "x" * 100_000, "value": 1} for number in range(10)]}
@@ -884,32 +623,8 @@ async def test_a_token_expires_however_much_there_is_to_tell(stage: Stage) -> No
     assert page.frames[-1][2]["reason"] == "token_expired"
 
 
-async def test_a_lost_right_comes_before_any_other_ending(stage: Stage) -> None:
-    page = stage.page()
-    await page.read()
-    stage.commit(104)
-    await until(lambda: not stage.topic._pending)
-    draining = asyncio.ensure_future(stage.hub.drain(5))
-    await asyncio.sleep(0)
-    page.session.end(Ending.ACCESS_REVOKED)
-    await page.read_all()
-    await draining
-    assert page.types == ["connected", "stream_end"]
-    assert page.frames[-1][2]["reason"] == "access_revoked"
-
-
-async def test_a_stream_that_can_not_go_on_says_why_first(stage: Stage) -> None:
-    page = stage.page()
-    await page.read()
-    page.session.end(Ending.ERROR)
-    await page.read_all()
-    assert page.types == ["connected", "error", "stream_end"]
-    assert page.frames[1][2]["code"] == "upstream_unavailable"
-    assert page.frames[-1][2] == {"type": "stream_end", "reason": "error", "reconnect": True}
-
-
 async def test_a_page_is_told_once_that_its_token_will_expire(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.streams.session.REAUTH_SECONDS", 0.2)
+    monkeypatch.setattr("service.streams.lifetime.REAUTH_SECONDS", 0.2)
     page = stage.page(expires_at=1_900_000_000.5, keepalive=0.02)
     now = time.time
     offset = 1_900_000_000.5 - 0.3 - now()
