@@ -4,8 +4,9 @@ What `Pipeline.as_object` gives is the column ``jobs.pipeline``, and the one pla
 reckoned. The contract, which tests/rowcast/test_pipeline.py holds it to:
 
 - ``overall_progress_percent`` is the stages' share done, weighted: 0 to 100, and never less than it was told before
-  (nor than ``floor``, where the attempt goes on with another worker). It is 100 once the job is completed, or every
-  planned stage is; without a plan nobody knows what follows, so it stays at or below 99 till then.
+  (nor than ``before`` says, what another worker told of the same attempt: its counters and log lines stay, too). It is
+  100 once the job is completed, or every planned stage is; without a plan nobody knows what follows, so it stays at or
+  below 99 till then.
 - A stage's ``progress_percent`` never goes back either. A stage whose total is unknown is at 0 till it is over.
 - A stage that is begun again goes on counting. One that was left for the next one is over, whatever it had counted.
 - ``estimated_remaining_ms`` is null until it can be known: a second and a hundredth of the work, or ten seconds and
@@ -110,7 +111,9 @@ class Pool:
 class Pipeline:
     """See the module's contract. ``now`` is in seconds of a clock that only goes on; not thread-safe."""
 
-    def __init__(self, *, name: str | None = None, document_id: str | None = None, floor: float = 0.0) -> None:
+    def __init__(
+        self, *, name: str | None = None, document_id: str | None = None, before: Mapping[str, Any] | None = None
+    ) -> None:
         self.message: str | None = None
         self.current = Stage(UNNAMED, named=False)
         self.facts: dict[str, object] = {
@@ -120,7 +123,7 @@ class Pipeline:
         self._stages: dict[str, Stage] = {}
         self._forgotten = 0.0  # the weight of stages that are over and no longer told
         self._planned = False
-        self._best = min(max(floor, 0.0), 100.0)
+        self._best = 0.0
         self._pools: list[Pool] = []
         self._last_pool: Pool | None = None
         self._log: deque[dict[str, str]] = deque(maxlen=LOG_LINES)
@@ -129,6 +132,11 @@ class Pipeline:
         self._first: float | None = None  # when the first stage began, in seconds of work
         self._paused = 0.0  # seconds of it so far
         self._paused_since: float | None = None
+        if before is not None:
+            self._best = min(max(_numbers(before).get("overall_progress_percent", 0.0), 0.0), 100.0)
+            self.metrics |= _numbers(before.get("metrics"))
+            if isinstance(lines := before.get("log"), list):
+                self._log.extend(line for line in lines if isinstance(line, dict))
 
     # What happens
 
@@ -337,6 +345,12 @@ class Pipeline:
             left += (1.0 - share) * pace * (stage.weight or 1.0) * (1.0 - fraction)
             left += stage.duration(at) * (1.0 - fraction) / (1.0 - credited)
         return left if left <= LONGEST_ESTIMATE else None
+
+
+def _numbers(told: object) -> dict[str, float]:
+    """The numbers of a JSON object that anybody may have written."""
+    fields = told.items() if isinstance(told, Mapping) else ()
+    return {name: value for name, value in fields if isinstance(value, int | float)}
 
 
 def _fraction(done: int, total: int | None, inner: list[Track]) -> float:

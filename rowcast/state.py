@@ -141,7 +141,7 @@ class JobState:
         self.pipeline = Pipeline(
             name=_text(row.get("title")),
             document_id=_text(row.get("source_id")),
-            floor=float(told.get("overall_progress_percent") or 0.0) if isinstance(told, Mapping) else 0.0,
+            before=told if isinstance(told, Mapping) else None,
         )
         self.changed = False  # progress that no write carries yet
         self._told = False  # any at all

@@ -126,12 +126,28 @@ def test_without_a_plan_the_whole_is_never_said_to_be_done_before_the_end():
     assert overall(pipeline, end="completed") == 100.0
 
 
-def test_an_attempt_that_goes_on_with_another_worker_goes_on_from_its_percent():
-    pipeline = make(floor=60.0)
+def test_an_attempt_that_goes_on_with_another_worker_goes_on_from_what_that_one_told():
+    first = make()
+    first.begin("only", 10, START)
+    first.current.processed += 6
+    first.count("pages", 12)
+    first.log("info", "half of it", WALL)
+    pipeline = make(before=first.as_object(START + 1))
     pipeline.begin("only", 10, START)
-    assert overall(pipeline) == 60.0
+    pipeline.count("pages", 1)
+    told = pipeline.as_object(START)
+    assert told["overall_progress_percent"] == 60.0
+    assert told["metrics"]["pages"] == 13
+    assert [line["message"] for line in told["log"]] == ["half of it"]
     pipeline.current.processed += 7
     assert overall(pipeline) == 70.0
+
+
+def test_what_somebody_else_wrote_into_a_pipeline_is_taken_as_far_as_it_makes_sense():
+    before = {"overall_progress_percent": None, "metrics": {"pages": "many", "bytes": 5}, "log": 7}
+    told = make(before=before).as_object(START)
+    assert (told["overall_progress_percent"], told["metrics"]["bytes"], told["log"]) == (0.0, 5, [])
+    assert "pages" not in told["metrics"]
 
 
 def test_a_nested_track_is_a_part_of_the_item_around_it():
