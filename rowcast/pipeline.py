@@ -7,6 +7,7 @@ reckoned. The contract, which tests/rowcast/test_pipeline.py holds it to:
   (nor than ``before`` says, what another worker told of the same attempt: its counters and log lines stay, too). It is
   100 once the job is completed, or every planned stage is; without a plan nobody knows what follows, so it stays at or
   below 99 till then.
+- A stage's ``position`` says which comes after which: the database's jsonb puts keys in an order of its own.
 - A stage's ``progress_percent`` never goes back either. A stage whose total is unknown is at 0 till it is over.
 - A stage that is begun again goes on counting. One that was left for the next one is over, whatever it had counted.
 - ``estimated_remaining_ms`` is null until it can be known: a second and a hundredth of the work, or ten seconds and
@@ -252,7 +253,10 @@ class Pipeline:
         remaining = 0.0 if end == "completed" else None if end is not None else self._remaining(at)
         return {
             **self.facts,
-            "stages": {stage.name: self._stage_object(stage, at, end) for stage in self._stages.values()},
+            "stages": {
+                stage.name: {**self._stage_object(stage, at, end), "position": position}
+                for position, stage in enumerate(self._stages.values())
+            },
             "worker_pool": self._pool_object(),
             "metrics": dict(self.metrics),
             "timing": {

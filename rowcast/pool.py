@@ -87,7 +87,10 @@ class BasePool(Generic[J]):
             self._queue(ahead)
         return run, ahead
 
-    def _end(self, run: Run | None, *, exhausted: bool) -> None:
+    def _end(self, run: Run | None, ahead: int | None, *, exhausted: bool) -> None:
+        """``ahead`` items were not begun, and won't be."""
+        with self._job._writer.lock:
+            self._told.queued = max(0, self._told.queued - (ahead or 0))
         if run is not None:
             if exhausted:
                 run.exhausted()
@@ -174,6 +177,8 @@ class AsyncPool(BasePool[AsyncWaiting]):
             async for item in each(items):
                 if ahead is None:
                     self._queue(1)
+                else:
+                    ahead -= 1
                 named = None if label is None else label(item)
                 waiting.append(await self._submit(function, (item,), named, self._where(run)))
                 while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
@@ -182,7 +187,7 @@ class AsyncPool(BasePool[AsyncWaiting]):
                 yield await self._result(waiting.popleft())
             exhausted = True
         finally:
-            self._end(run, exhausted=exhausted)
+            self._end(run, ahead, exhausted=exhausted)
 
     async def _submit(
         self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, where: _Where
@@ -280,6 +285,8 @@ class Pool(BasePool[Reporter]):
             for item in items:
                 if ahead is None:
                     self._queue(1)
+                else:
+                    ahead -= 1
                 named = None if label is None else label(item)
                 waiting.append(self._submit(function, (item,), named, self._where(run)))
                 while waiting and (waiting[0].done() or len(waiting) >= 2 * self._size):
@@ -288,7 +295,7 @@ class Pool(BasePool[Reporter]):
                 yield waiting.popleft().result()
             exhausted = True
         finally:
-            self._end(run, exhausted=exhausted)
+            self._end(run, ahead, exhausted=exhausted)
 
     def _submit(
         self, function: Callable[..., Any], args: tuple[Any, ...], label: str | None, where: _Where

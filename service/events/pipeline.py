@@ -47,6 +47,7 @@ class Stage(Lenient):
         default=None, gt=0, description="Its share of the whole, beside the other stages'; null where it has none."
     )
     parent: str | None = Field(default=None, description="The stage that it is a part of, where it is nested.")
+    position: int = Field(default=0, exclude=True)  # told by the stages' order
 
 
 class PoolWorker(Lenient):
@@ -101,6 +102,11 @@ class Pipeline(Lenient):
         default=0.0, ge=0, le=100, description="The stages', weighted; it never goes back within an attempt."
     )
     log: list[LogLine] = Field(default_factory=list, description="The newest lines, oldest first.")
+
+    @field_validator("stages")
+    @classmethod
+    def _in_order(cls, stages: dict[str, Stage]) -> dict[str, Stage]:
+        return dict(sorted(stages.items(), key=lambda named: named[1].position))
 
 
 class _Told(SnakeMessage):

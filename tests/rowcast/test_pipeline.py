@@ -53,7 +53,7 @@ def test_a_stage_under_way_and_those_planned():
     told = stages(pipeline, START + 1.5)
     assert told["parsing"] == {
         "name": "parsing", "status": "in_progress", "processed": 1, "total": 4, "in_flight": 2,
-        "progress_percent": 25.0, "duration_ms": 1500, "is_complete": False, "weight": 1,
+        "progress_percent": 25.0, "duration_ms": 1500, "is_complete": False, "weight": 1, "position": 0,
     }  # fmt: skip
     assert (told["extraction"]["status"], told["extraction"]["weight"]) == ("pending", 3)
     assert list(told) == ["parsing", "extraction"]
@@ -162,7 +162,7 @@ def test_a_nested_track_is_a_part_of_the_item_around_it():
     assert overall(pipeline) == 18.8  # (1 + 1/2) of 4 pages of the first of 2 files
     assert told["pages"] == {
         "name": "pages", "status": "in_progress", "processed": 1, "total": None, "in_flight": 1,
-        "progress_percent": 18.8, "duration_ms": 1000, "is_complete": False, "parent": "files",
+        "progress_percent": 18.8, "duration_ms": 1000, "is_complete": False, "parent": "files", "position": 1,
     }  # fmt: skip
     assert told["words"]["parent"] == "files"
     pipeline.leave(words)

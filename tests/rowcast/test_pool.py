@@ -60,6 +60,21 @@ def test_threads_share_the_items_and_their_results_come_in_order(connect):
         assert told(job)["worker_pool"]["queue_depth"] == 0
 
 
+def test_what_is_left_of_a_map_waits_for_nobody(connect):
+    with connect() as client, a_job(client) as job, job.pool(2) as pool:
+        for _ in pool.map(str, range(100), "first"):
+            break
+        assert told(job)["worker_pool"]["queue_depth"] == 0
+
+
+async def test_what_is_left_of_an_async_map_waits_for_nobody(connect):
+    async with connect() as client, a_job(client) as job, job.pool(2) as pool:
+        results = pool.map(str, range(100), "first")
+        await anext(results)
+        await results.aclose()
+        assert told(job)["worker_pool"]["queue_depth"] == 0
+
+
 async def test_plain_functions_of_an_async_pool_run_in_threads_with_the_context(connect):
     def read(name):
         assert threading.current_thread() is not threading.main_thread()
