@@ -4,21 +4,26 @@ A thousand pages that come back at once after a restart are a few queries, and a
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from service.changes.change import Change, FeedKey
 from service.changes.listener import Log
 from service.changes.log import Snapshot
 from service.events.feed import Feed, Rows
+from service.events.model import WireModel
 from service.events.wire import Encoded, snapshot_parts
 from service.feeds.delivery import Delivery
 from service.feeds.ring import Ring
+from service.logs import fields
 from service.metrics import Metrics
 from service.tasks import share
 
 REPLAY_LIMIT = 5000
+
+logger = logging.getLogger(__name__)
 
 
 class SnapshotLog(Log, Protocol):
@@ -154,7 +159,31 @@ class Past:
             read = await self._log.snapshot(self._key, query.function, query.argument)
         finally:
             self._reading_state = None
-        return State(read.head, read.rows, snapshot_parts(read.head, self._feed.snapshot(read.rows)))
+        return State(read.head, read.rows, snapshot_parts(read.head, present(self._feed, self._key, read.rows)))
+
+
+def present(feed: Feed, key: FeedKey, rows: Rows) -> Mapping[str, WireModel | Sequence[WireModel]]:
+    """A snapshot's objects and lists. Rows that can't be translated are left out and logged, as changes of them are."""
+    try:
+        return feed.snapshot(rows)
+    except Exception:  # noqa: BLE001 - of whatever kind: raised again below unless it is the rows'
+        return feed.snapshot({table: _fitting(feed, key, table, listed) for table, listed in rows.items()})
+
+
+def _fitting(feed: Feed, key: FeedKey, table: str, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    fitting, unfit, why = [], [], ""
+    for row in rows:
+        try:
+            feed.translate(Change(1, 0, table, str(row.get("id")), "U", frozenset(row), row, ""))
+        except Exception as error:  # noqa: BLE001 - a translator that fails on one row must not take the others with it
+            unfit.append(row)
+            why = why or str(error)
+        else:
+            fitting.append(row)
+    if unfit:
+        about = fields(**key.named(), table=table, rows=len(unfit), first=unfit[0].get("id"), error=why)
+        logger.error("rows can't be translated, snapshots leave them out", extra=about)
+    return fitting
 
 
 def _after(cursor: int, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:

@@ -16,6 +16,7 @@ from service.errors import bad_request
 from service.events.enrichment import events
 from service.events.model import Message
 from service.events.wire import encode, snapshot_members
+from service.feeds.past import present
 from service.streams import asked
 from service.streams.services import Services
 from service.streams.snapshot import ANSWER_HEADERS
@@ -42,7 +43,7 @@ def blueprint(services: Callable[[], Services]) -> Blueprint:
         key = FeedKey("enrichment", asked.uuid("bom_id", bom_id))
         await admitted(with_, key.key)
         read = await with_.hub.snapshot(key)
-        members = snapshot_members(with_.hub.feeds[key.feed].snapshot(read.rows))
+        members = snapshot_members(present(with_.hub.feeds[key.feed], key, read.rows))
         return Response(b'{%s,"revision":%d}' % (members, read.head), headers=ANSWER_HEADERS)
 
     @routes.get("/api/enrichment/events/<bom_id>")

@@ -10,6 +10,7 @@ from service.events.model import Reset
 from service.events.wire import encode, snapshot_members, snapshot_parts
 from service.feeds.hub import Hub
 from service.feeds.outbox import merge_range
+from service.feeds.past import present
 from service.streams import asked, opening
 from service.streams.services import Services
 
@@ -57,7 +58,7 @@ async def _state(hub: Hub, key: FeedKey) -> tuple[int, bytes]:
     """The snapshot's revision and its lists, as JSON members."""
     feed = hub.feeds[key.feed]
     read = await hub.snapshot(key)
-    return read.head, snapshot_members(feed.snapshot(read.rows))
+    return read.head, snapshot_members(present(feed, key, read.rows))
 
 
 async def _events(hub: Hub, key: FeedKey, since: int) -> tuple[int, bytes]:
@@ -67,7 +68,7 @@ async def _events(hub: Hub, key: FeedKey, since: int) -> tuple[int, bytes]:
     if history is None:
         read = await hub.snapshot(key)
         reset = encode(Reset(reason="the cursor is too old, or not from this database"))
-        events = [reset.data, *(part.data for part in snapshot_parts(read.head, feed.snapshot(read.rows)))]
+        events = [reset.data, *(part.data for part in snapshot_parts(read.head, present(feed, key, read.rows)))]
         return read.head, b'"reset":true,"events":[%s]' % b",".join(events)
     events = [message.data for delivery, _ in merge_range(history.deliveries) for message in delivery.messages]
     return history.head, b'"reset":false,"events":[%s]' % b",".join(events)

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.errors import DatabaseUnavailable
+from service.events.project import ProjectFeed
 from service.feeds import past
-from service.feeds.past import State
+from service.feeds.past import State, present
+from service.tables import STANDARD
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START, Bench
 
@@ -232,3 +234,18 @@ async def test_a_failing_reading_of_the_state_fails_for_those_who_wait_and_not_f
         assert isinstance(outcome, DatabaseUnavailable)
     bench.log.fail = None
     assert (await topic.past.state()).head == START
+
+
+def test_a_row_that_cannot_be_translated_is_left_out_of_snapshots_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """One such row of a database's own took the whole project's streams with it."""
+    given = {
+        "ingestion_sources": [],
+        "jobs": [{"id": 1, "progress_current": "half"}, {"id": 2}, {"id": 3, "title": 4}],
+        "proposed_nodes": [{"id": "a", "confidence": "high"}, {"id": "b", "confidence": 0.5}],
+    }
+    rows = {name: [STANDARD.ours[name].row(row) for row in listed] for name, listed in given.items()}
+    told = present(ProjectFeed(), KEY, rows)
+    assert [job.job_id for job in told["jobs"]] == ["2"]
+    assert [proposal.proposal_id for proposal in told["proposals"]] == ["b"]
+    logged = [(each.fields["table"], each.fields["rows"], each.fields["first"]) for each in caplog.records]
+    assert logged == [("jobs", 2, "1"), ("proposed_nodes", 1, "a")]
