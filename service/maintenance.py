@@ -1,5 +1,5 @@
 """What the service does for the database by itself: it prunes the change log, where pg_cron does not, and old tickets;
-it sets jobs stalled whose worker is lost.
+it says what becomes of jobs whose worker is lost.
 
 Any number of processes may do so, and pg_cron beside them: the database lets one at a time.
 """

@@ -229,7 +229,7 @@ def _maintenance(settings: Settings, log: ChangeLog, tickets: Tickets) -> list[C
     stall = partial(log.call, "stall_jobs", {})
     work = [
         keep("tickets pruned", tickets.prune, PRUNING_SECONDS, random.random),
-        keep("jobs stalled", stall, settings.stall_seconds, random.random),
+        keep("lost jobs found", stall, settings.stall_seconds, random.random),
     ]
     if settings.retention_days:
         prune = partial(log.prune, settings.retention_days)

@@ -75,7 +75,7 @@ def test_every_table_grants_what_was_decided_and_no_more(sandbox: Connection) ->
     assert granted == {table: ["".join(sorted(g)) for g in grants] for table, grants in TABLES.items()}
 
 
-def test_only_a_jobs_payload_and_checkpoint_are_kept_from_members(sandbox: Connection) -> None:
+def test_only_what_is_between_a_job_and_its_workers_is_kept_from_members(sandbox: Connection) -> None:
     columns = sandbox.execute(
         "select attrelid::regclass::text, attname, has_column_privilege('authenticated', attrelid, attnum, 'select'), "
         "  has_column_privilege('authenticated', attrelid, attnum, 'insert, update, references'), "
@@ -87,7 +87,8 @@ def test_only_a_jobs_payload_and_checkpoint_are_kept_from_members(sandbox: Conne
     whole = {
         table for table, _, _, _, _ in columns if all(t != table or not readable for t, _, readable, _, _ in columns)
     }
-    assert {pair for pair in hidden if pair[0] not in whole} == {("jobs", "payload"), ("jobs", "checkpoint")}
+    workers = {("jobs", column) for column in ("payload", "checkpoint", "progress_number")}
+    assert {pair for pair in hidden if pair[0] not in whole} == workers
     assert whole == {
         "enrichment_config",
         "stream_tickets",

@@ -141,12 +141,37 @@ def test_a_worker_that_was_only_slow_may_end_its_job(db: Connection, project: UU
     assert end(db, held, "completed") == "completed"
 
 
-def test_a_lost_workers_job_that_should_stop_is_stopped(db: Connection, project: UUID) -> None:
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_lost_workers_job_that_should_stop_is_stopped(db: Connection, project: UUID, status: str) -> None:
     job = own_job(db, project)
+    db.execute("update jobs set status = %s", [status])
     command(db, "cancel", job)
     expire(db)
-    assert stall(db) == 1
-    assert column(db, "status", job) == "stopped"
+    assert [stall(db), stall(db)] == [1, 0]
+    assert column(db, "array[status, lease_until::text]", job) == ["stopped", None]
+
+
+def test_a_paused_job_waits_for_whoever_paused_it(db: Connection, project: UUID) -> None:
+    job = own_job(db, project)
+    db.execute("update jobs set status = 'paused'")
+    expire(db)
+    assert stall(db) == 0
+    assert column(db, "status", job) == "paused"
+
+
+def test_a_job_lost_at_its_last_attempt_fails_though_no_worker_asks_for_it(db: Connection, project: UUID) -> None:
+    job = queue(db, project, max_attempts=1)
+    old = claim(db, lease=30)
+    expire(db)
+    assert [stall(db), stall(db)] == [1, 0]
+    assert column(db, "status", job) == "stalled", "its worker may still come back"
+    assert claim(db) is None
+    expire(db, seconds=31)
+    assert [stall(db), stall(db)] == [1, 0]
+    error = "Its worker was lost, at attempt 1 of 1."
+    assert column(db, "array[status, error_message, lease_until::text]", job) == ["failed", error, None]
+    assert [beat(db, old)["status"], end(db, old, "completed")] == ["lost", "lost"]
+    assert command(db, "retry", job)["status"] == "queued"
 
 
 def test_only_one_session_stalls_at_a_time(committing: Connection, connect: Callable[[], Connection]) -> None:
@@ -302,6 +327,7 @@ def test_a_proposal_is_decided_on(db: Connection, project: UUID, status: str) ->
     ("call", "message"),
     [
         ("stall_jobs(0)", "batch: must be 1 or more, not 0"),
+        ("write_batch(null, null, pipeline => '[]')", "pipeline: must be a JSON object, not array"),
         ("decide_proposal(gen_random_uuid(), 'maybe')", "status: must be accepted, rejected or proposed, not maybe"),
         ("decide_proposal(gen_random_uuid(), null)", "status: must be .* not NULL"),
     ],

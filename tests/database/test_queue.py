@@ -36,10 +36,13 @@ def column(db: Connection, name: str, job: UUID) -> object:
     return one(db, f"select {name} from jobs where id = %s", job)
 
 
-def expire(db: Connection) -> None:
-    """The lease of every job runs out."""
-    db.execute("update jobs set heartbeat_at = heartbeat_at - lease_until + now() - interval '1 s', "
-               "lease_until = now() - interval '1 s' where lease_until is not null")  # fmt: skip
+def expire(db: Connection, seconds: int = 1) -> None:
+    """The lease of every job ran out so long ago."""
+    db.execute(
+        "update jobs set heartbeat_at = heartbeat_at - lease_until + ago, lease_until = ago "
+        "from (select now() - make_interval(secs => %s) as ago) then_ where lease_until is not null",
+        [seconds],
+    )
 
 
 def test_the_queue_gives_the_highest_priority_first_and_then_the_oldest(db: Connection, project: UUID) -> None:
@@ -112,11 +115,25 @@ def test_a_job_that_stalled_is_taken_over_too(db: Connection, project: UUID) -> 
     assert claim(db)["job"]["id"] == str(job)
 
 
+def test_each_claim_counts_its_progress_above_the_one_before(db: Connection, project: UUID) -> None:
+    job = queue(db, project)
+    numbers = []
+    for _ in range(3):
+        held = claim(db)
+        db.execute("update jobs set progress_number = progress_number + 5")
+        numbers.append((held["job"]["progress_number"], column(db, "progress_number", job)))
+        end(db, held, "queued")
+    assert numbers == [(n << 32, (n << 32) + 5) for n in (1, 2, 3)]
+
+
 def test_a_job_that_loses_every_worker_fails(db: Connection, project: UUID) -> None:
     job = queue(db, project, max_attempts=2)
     for attempt in (1, 2):
         assert claim(db)["job"]["attempt"] == attempt
         expire(db)
+    assert claim(db) is None
+    assert column(db, "status", job) == "running", "its worker may still come back"
+    expire(db, seconds=61)
     assert claim(db) is None
     assert column(db, "status", job) == "failed"
     assert column(db, "error_message", job) == "Its worker was lost, at attempt 2 of 2."

@@ -16,7 +16,7 @@ insert into rowcast.job_transitions (from_status, to_status, by) values
   ('queued', 'paused', 'pause'),
   ('queued', 'completed', 'a worker that was at it when it was queued again ends it'),
   ('queued', 'failed', 'a worker that was at it when it was queued again ends it'),
-  ('queued', 'stopped', 'cancel, stop'),
+  ('queued', 'stopped', 'cancel, stop, or a worker that was at it when it was queued again ends it'),
   ('running', 'queued', 'its worker gives it back'),
   ('running', 'paused', 'pause'),
   ('running', 'stalled', 'its lease has run out'),
@@ -28,7 +28,7 @@ insert into rowcast.job_transitions (from_status, to_status, by) values
   ('paused', 'completed', 'its worker had no more to do'),
   ('paused', 'failed', 'its worker'),
   ('paused', 'stopped', 'its worker, cancel, stop'),
-  ('stalled', 'queued', 'retry'),
+  ('stalled', 'queued', 'retry, or its worker, which was only slow, gives it back'),
   ('stalled', 'running', 'its worker is back, or another one claims it'),
   ('stalled', 'paused', 'pause'),
   ('stalled', 'completed', 'its worker, which was only slow'),
@@ -56,23 +56,55 @@ create trigger transition before update of status on public.jobs
 
 -- Lost workers --------------------------------------------------------------------------------------------------------
 
+drop index public.jobs_lease_until;
+create index jobs_lease_until on public.jobs (lease_until) where status in ('running', 'paused', 'stalled');
+
+-- Nobody may take it over, and its own worker has had as long again as its lease was to come back.
+create function rowcast.hopeless(job public.jobs) returns boolean language sql stable set search_path = '' as $$
+  select job.attempt >= job.max_attempts and job.lease_until + (job.lease_until - job.heartbeat_at) < now()
+$$;
+
+create function rowcast.give_up(job public.jobs) returns boolean language plpgsql set search_path = '' as $$
+begin
+  if job.cancel_requested_at is not null then
+    update public.jobs j set status = 'stopped' where j.id = job.id;
+  elsif job.status <> 'queued' and rowcast.hopeless(job) then
+    update public.jobs j set status = 'failed',
+        error_message = format('Its worker was lost, at attempt %s of %s.', job.attempt, job.max_attempts)
+      where j.id = job.id;
+  else
+    return false;
+  end if;
+  perform rowcast.let_go(job.id);
+  return true;
+end $$;
+comment on function rowcast.give_up(public.jobs) is
+  'Ends a job without a worker, which the caller has locked, where no other one should begin. Whether it did.';
+
 create function public.stall_jobs(batch int default 1000) returns int
 language plpgsql security definer set search_path = '' as $$
-declare lost int;
+declare job public.jobs; lost int := 0;
 begin
   if batch is null or batch < 1 then
     raise exception 'batch: must be 1 or more, not %', coalesce(batch::text, 'NULL') using errcode = 'invalid_parameter_value';
   elsif not pg_try_advisory_xact_lock(hashtextextended('rowcast stall', 0)) then
     return 0;  -- another session is at it
   end if;
-  update public.jobs j set status = case when j.cancel_requested_at is null then 'stalled' else 'stopped' end
-    where j.id in (select l.id from public.jobs l where l.status = 'running' and l.lease_until < now()
-      order by l.lease_until limit batch for update skip locked);
-  get diagnostics lost = row_count;
+  for job in
+    select * from public.jobs j
+      where j.status in ('running', 'paused', 'stalled') and j.lease_until < now()
+        and (j.status = 'running' or j.cancel_requested_at is not null or j.status = 'stalled' and rowcast.hopeless(j))
+      order by j.lease_until limit batch for update skip locked
+  loop
+    if not rowcast.give_up(job) then
+      update public.jobs j set status = 'stalled' where j.id = job.id;
+    end if;
+    lost := lost + 1;
+  end loop;
   return lost;
 end $$;
 comment on function public.stall_jobs(int) is
-  'Sets running jobs whose lease has run out stalled, or stopped where that was asked for, at most batch of them, and returns how many: call it again until it returns 0. 0 also when another session is at it.';
+  'Sets jobs whose lease has run out stalled, for the next worker or their own; stopped where that was asked for; failed at their last attempt, once it has run out for as long again. At most batch of them, and returns how many: call it again until it returns 0. 0 also when another session is at it.';
 
 -- A worker that was only slow shows it by its progress, too: nobody has taken its job meanwhile, or it would not be stalled.
 create function rowcast.go_on() returns trigger language plpgsql set search_path = '' as $$
@@ -110,8 +142,8 @@ end $$;
 comment on function public.job_heartbeat(uuid, int, uuid) is
   'A worker says that it is alive and holds its job for lease_seconds more; {status, cancel_requested} tells it whether to go on. A stalled job runs again. With the claim of a claimed job: status lost, and nothing else, when that is not its claim any more; without one also when somebody has claimed or queued it.';
 
--- As before, but for the reason that it gives, that no claim outlives its job's end, and that another attempt begins with
--- a pipeline of its own.
+-- As before, but that a job is given up as above, that another attempt begins with a pipeline of its own, and that each
+-- claim has progress numbers of its own.
 create or replace function public.claim_job(kinds text[], lease_seconds int default 60, job_id uuid default null)
 returns json language plpgsql security definer set search_path = '' set timezone = 'UTC' as $$
 declare job public.jobs; token uuid;
@@ -123,7 +155,7 @@ begin
   loop
     select * into job from public.jobs j
       where j.kind = any (kinds) and j.status in ('running', 'stalled') and j.lease_until < now()
-        and (claim_job.job_id is null or j.id = claim_job.job_id)
+        and (j.attempt < j.max_attempts or rowcast.hopeless(j)) and (claim_job.job_id is null or j.id = claim_job.job_id)
       order by j.lease_until limit 1 for update skip locked;
     if not found then
       select * into job from public.jobs j where j.kind = any (kinds) and j.status = 'queued'
@@ -132,17 +164,10 @@ begin
     end if;
     if not found then
       return null;
-    elsif job.cancel_requested_at is not null then
-      update public.jobs j set status = 'stopped' where j.id = job.id;
-      perform rowcast.let_go(job.id);
-    elsif job.status <> 'queued' and job.attempt >= job.max_attempts then
-      update public.jobs j set status = 'failed',
-          error_message = format('Its worker was lost, at attempt %s of %s.', job.attempt, job.max_attempts)
-        where j.id = job.id;
-      perform rowcast.let_go(job.id);
-    else
+    elsif not rowcast.give_up(job) then
       update public.jobs j set status = 'running', attempt = j.attempt + (j.status <> 'queued')::int, error_message = null,
           pipeline = case j.status when 'queued' then j.pipeline end,
+          progress_number = ((j.progress_number >> 32) + 1) << 32,  -- below 2^53 for two million claims
           heartbeat_at = now(), lease_until = now() + make_interval(secs => lease_seconds)
         where j.id = job.id returning * into job;
       insert into rowcast.claims as c (job_id, claim) values (job.id, gen_random_uuid())
@@ -152,8 +177,10 @@ begin
   end loop;
 end $$;
 
--- As before, but that a stalled job whose worker is back goes on.
-create or replace function public.write_batch(job_id uuid, claim uuid, results jsonb default '[]')
+-- As before, but that a stalled job whose worker is back goes on, that the batch comes with the job's pipeline, and that the
+-- answer tells how far the BOM is.
+drop function public.write_batch(uuid, uuid, jsonb);
+create function public.write_batch(job_id uuid, claim uuid, results jsonb default '[]', pipeline jsonb default null)
 returns json language plpgsql security definer set search_path = '' set timezone = 'UTC' as $$
 declare
   job public.jobs;
@@ -165,6 +192,12 @@ declare
   pending boolean;
 begin
   results := rowcast.objects('results', results);
+  if jsonb_typeof(pipeline) = 'string' then
+    pipeline := pipeline #>> '{}';  -- Supabase Lite sends a JSON argument as a string that holds it
+  end if;
+  if jsonb_typeof(pipeline) not in ('object', 'null') then
+    raise exception 'pipeline: must be a JSON object, not %', jsonb_typeof(pipeline) using errcode = 'invalid_parameter_value';
+  end if;
   select string_agg(distinct coalesce(r ->> 'status', 'NULL'), ', ') into wrong from jsonb_array_elements(results) r
     where coalesce(r ->> 'status', 'NULL') not in ('enriched', 'failed', 'not_found');
   if wrong is not null then
@@ -222,14 +255,18 @@ begin
       progress_stage = case when pending then 'enriching' else 'complete' end,
       progress_current = bom.enriched_items + bom.failed_items + bom.not_found_items, progress_total = bom.total_items,
       progress_message = format('Batch %s of %s', bom.current_batch, bom.total_batches),
+      pipeline = coalesce(nullif(write_batch.pipeline, 'null'), j.pipeline),
       heartbeat_at = now(), lease_until = now() + (j.lease_until - j.heartbeat_at)  -- as long as it was claimed for
     where j.id = job.id returning * into job;
   if job.status <> 'running' then
     perform rowcast.let_go(job.id);
     items := '[]';
   end if;
-  return json_build_object('status', job.status, 'items', items, 'max_parallel', config.max_parallel);
+  return json_build_object('status', job.status, 'items', items, 'max_parallel', config.max_parallel,
+    'total', bom.total_items, 'done', bom.enriched_items + bom.failed_items + bom.not_found_items, 'message', job.progress_message);
 end $$;
+comment on function public.write_batch(uuid, uuid, jsonb, jsonb) is
+  'Writes what became of a batch ([{id, status: enriched, failed or not_found, enrichment_data, error_message}]; none to begin with) and hands out the next: {status, items, max_parallel, total, done, message}. In one transaction: the line items, the BOM, one enrichment.progress event, the job, with its pipeline where one is given; after the last item also their end. A status other than running (lost: another worker has the job now) ends the worker''s claim, and there are no items.';
 
 -- Commands ------------------------------------------------------------------------------------------------------------
 --
@@ -299,8 +336,10 @@ comment on function public.decide_proposal(uuid, text) is 'Accepts or rejects a 
 
 revoke all on all functions in schema rowcast from public;
 revoke all on function
-  public.stall_jobs(int), public.cancel_job(uuid), public.retry_job(uuid), public.decide_proposal(uuid, text)
+  public.write_batch(uuid, uuid, jsonb, jsonb), public.stall_jobs(int), public.cancel_job(uuid), public.retry_job(uuid),
+  public.decide_proposal(uuid, text)
 from public, anon, authenticated, service_role;
 grant execute on function
-  public.stall_jobs(int), public.cancel_job(uuid), public.retry_job(uuid), public.decide_proposal(uuid, text)
+  public.write_batch(uuid, uuid, jsonb, jsonb), public.stall_jobs(int), public.cancel_job(uuid), public.retry_job(uuid),
+  public.decide_proposal(uuid, text)
 to service_role;
