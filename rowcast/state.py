@@ -13,8 +13,8 @@ The contract, which tests/rowcast/test_state.py holds it to:
 - A heartbeat is due every third of the lease, whether anything advances or not; while the job is paused every five
   seconds, at least. It tells what others have done to the job, and so does the answer to progress: asked to stop,
   paused (`resumed` is what to wait for), ended (nothing is written any more), or given to somebody else.
-- What failed to arrive is due again after a growing, jittered pause, for ever. Every write may therefore arrive twice
-  and must bear it: inserts carry their ids and skip what is there, updates set values.
+- What failed to arrive is due again after a growing, jittered pause, for ever. Every write may therefore arrive twice,
+  and late, and must bear it: inserts carry their ids and skip what is there, updates set values, progress is numbered.
 - What was refused is not sent again: its caller is told, or, where nobody waits, the next caller. A batch that was
   refused goes out again row group by row group, so that the innocent are written.
 """
@@ -155,6 +155,7 @@ class JobState:
         self.queue: deque[Operation] = deque()
         self.rows = self.bytes = 0  # in the queue
         self._queued = self._written = 0  # operations, ever
+        self._number = int(str(row.get("progress_number") or 0))  # of the newest progress; the claim gives the first
         self._checkpoint: str | None = None  # that the write under way carries
         self._holds = 0
         self._interval = interval
@@ -337,9 +338,14 @@ class JobState:
     def _progress_write(self, now: float, patience: float) -> Write:
         self.changed, self._told = False, True
         self._progress_due = now + self._interval
-        # A request that was given up may still arrive, after the end even: it must not turn back a job that ended.
-        params = {**self._row, "status": "in.(running,paused,stalled)", "select": "id,status,cancel_requested_at"}
-        body = self._progress(now, None if self.end is None else self._outcome(self.end)[0])
+        self._number += 1
+        # A request that was given up may still arrive: it must not turn back a job that ended, nor newer progress.
+        params = {
+            **self._row, "status": "in.(running,paused,stalled)", "progress_number": f"lt.{self._number}",
+            "select": "id,status,cancel_requested_at",
+        }  # fmt: skip
+        end = None if self.end is None else self._outcome(self.end)[0]
+        body = self._progress(now, end, progress_number=self._number)
         return Write("progress", "PATCH", "jobs", params, body, "the job's progress", patience)
 
     def _progress(self, now: float, end: rows.JobStatus | None = None, **more: object) -> str:

@@ -109,6 +109,9 @@ class FaultyRest:
         meant = [rows[each] for each in _among(query["id"]) if each in rows]
         if "status" in query:
             meant = [row for row in meant if row.get("status") in _among(query["status"])]
+        if "progress_number" in query:
+            number = int(query["progress_number"].removeprefix("lt."))
+            meant = [row for row in meant if row.get("progress_number", 0) < number]
         for row in meant:
             row.update(body)
         return [{name: row.get(name) for name in query["select"].split(",")} for row in meant]

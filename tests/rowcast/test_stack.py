@@ -17,6 +17,9 @@ import rowcast
 from devstack.lite import Keys, Lite
 from devstack.postgres import Postgres
 from devstack.stack import BOOTSTRAP, run_script
+from rowcast.config import Config
+from rowcast.state import Delivered, JobState
+from rowcast.transport import Rest
 
 ROOT = Path(__file__).parents[2]
 INSERT_PROJECT = """with o as (insert into organizations (name) values ('SDK') returning id)
@@ -381,6 +384,39 @@ def test_another_attempt_finds_the_checkpoint_and_a_pipeline_of_its_own(connect,
     ended = row(job_id)
     assert (ended["status"], ended["pipeline"]["overall_progress_percent"]) == ("completed", 100)
     assert all("checkpoint" not in image for image in changes(job_id))
+
+
+def test_progress_that_arrives_late_writes_nothing(stack, queued, row, database_connection):
+    def write():
+        """The worker's next progress, as it would be sent."""
+        job.pipeline.current.processed += 1
+        job.changed = True
+        taken = job.take(0)
+        job.settle(taken, Delivered([{}]), 0)
+        return taken
+
+    def claimed():
+        sql = "select claim_job(array[%s], job_id => %s) as held"
+        held = database_connection.execute(sql, [kind, job_id]).fetchone()["held"]
+        job = JobState(job_id, held["job"], interval=0, lease=60, chance=lambda: 1, claim=UUID(held["claim"]))
+        job.settle(job.take(0), Delivered({"status": "running", "cancel_requested": False}), 0)
+        return job
+
+    kind, job_id = queued()
+    rest = Rest(Config(stack.supabase_url, stack.secret_key))
+    try:
+        job = claimed()
+        given_up, later, much_later = write(), write(), write()
+        assert rest.send(later).answer == [{"id": str(job_id), "status": "running", "cancel_requested_at": None}]
+        assert rest.send(given_up).answer == []
+        assert row(job_id)["progress_current"] == 2
+        database_connection.execute("select end_job(%s, %s, 'queued')", [job_id, job.claim])
+        job = claimed()  # by another worker, of the same attempt
+        assert rest.send(write()).answer != []
+        assert rest.send(much_later).answer == []
+        assert row(job_id)["progress_current"] == 1
+    finally:
+        rest.close()
 
 
 def test_a_job_that_somebody_pauses_waits_and_goes_on(connect, queued, row, database_connection):

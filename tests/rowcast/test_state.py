@@ -97,6 +97,19 @@ def test_progress_can_not_turn_back_a_job_that_ended():
     assert job.take(0).params["status"] == "in.(running,paused,stalled)"
 
 
+@pytest.mark.parametrize("first", [0, 1 << 32])
+def test_progress_writes_only_above_its_number(first):
+    row = {"id": str(uuid4()), "progress_number": first}
+    job = JobState(uuid4(), row, interval=0, lease=60, chance=lambda: 1.0, claim=uuid4())
+    job.settle(job.take(0), Delivered({"status": "running", "cancel_requested": False}), 0)
+    for number in (first + 1, first + 2):
+        advance(job)
+        write = job.take(0)
+        assert (write.params["progress_number"], json.loads(write.body)["progress_number"]) == (f"lt.{number}", number)
+        job.settle(write, LOST, 0)
+        job.flushed()
+
+
 def test_what_a_job_writes_counts_for_its_own_attempt_alone():
     job = started_state()
     advance(job)
