@@ -10,12 +10,12 @@ from uuid import UUID
 
 from rowcast import rows
 from rowcast.calls import CallState
-from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, say
+from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, say, wants_out
 from rowcast.errors import NotRunningError, RowcastError
 from rowcast.pool import AsyncPool, AsyncWaiting, each
 from rowcast.report import Run, total_of
 from rowcast.state import Operation
-from rowcast.writer import Writer
+from rowcast.writer import STOP_SECONDS, Writer
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class AsyncJob(AsyncWaiting, BaseJob):
         try:
             await _within(self._settings.deadline, begun)
         except TimeoutError:
-            raise self._give_up(self._settings.deadline) from None
+            raise self._give_up(f"within {self._settings.deadline:g} s") from None
         except RowcastError:
             raise
         except BaseException as error:  # cancelled: the row may be there already, and must not stay `running`
@@ -41,17 +41,22 @@ class AsyncJob(AsyncWaiting, BaseJob):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        ended, seconds = self._finish(error)
+        await self._await_end(*self._finish(error), error)
+
+    async def _await_end(self, ended: "Future[None]", seconds: float, error: BaseException | None) -> None:
         if isinstance(error, GeneratorExit):
             return  # the loop is gone, and nothing can be awaited any more: the thread writes the end by itself
         try:
             await _within(seconds, ended)
         except TimeoutError:
-            note_or_raise(error, self._give_up(seconds))
+            note_or_raise(error, self._give_up(f"within {seconds:g} s"))
         except RowcastError as trouble:
             note_or_raise(error, trouble)
-        except BaseException:  # cancelled once more: whoever does that won't wait
-            say(self._give_up(seconds))
+        except BaseException as wish:
+            if wants_out(error):  # cancelled once more: whoever does that won't wait
+                say(self._give_up("before it was left"))
+            else:
+                await self._await_end(ended, STOP_SECONDS, wish)
             raise
 
     def track(

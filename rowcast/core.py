@@ -148,11 +148,11 @@ class BaseJob(Reporter):
             self._state.put(Operation("ingestion_sources", (rows.encode(values),), where=f"in.({ids})"))
         self._sources = set()
 
-    def _give_up(self, seconds: float) -> DeliveryError:
+    def _give_up(self, when: str) -> DeliveryError:
         with self._writer.lock:
             unwritten, last_error = self._state.unwritten(), self._state.last_error
         error = DeliveryError(
-            f"Job {self.id}: not written within {seconds:g} s: {', '.join(unwritten)}"
+            f"Job {self.id}: not written {when}: {', '.join(unwritten)}"
             f" (last error: {last_error or 'none, the database is only slow'})",
             unwritten=unwritten,
             last_error=last_error,
@@ -233,6 +233,11 @@ class BaseSource:
         return Operation("ingestion_sources", (rows.encode(values),), where=f"eq.{self.id}")
 
 
+def wants_out(error: BaseException | None) -> bool:
+    """Whether ``error`` is no failure but somebody's wish to stop."""
+    return error is not None and not isinstance(error, Exception)
+
+
 def only(error: BaseException | None, kind: type[Exception]) -> bool:
     """Whether ``error`` is of this kind; of a group, whether all its leaves are."""
     if isinstance(error, BaseExceptionGroup):
@@ -245,7 +250,7 @@ def note_or_raise(error: BaseException | None, trouble: RowcastError) -> None:
     if error is None:
         raise trouble
     error.add_note(f"Besides, rowcast could not deliver the job's end. {type(trouble).__name__}: {trouble}")
-    if not isinstance(error, Exception):  # nobody prints those
+    if wants_out(error):  # nobody prints those
         say(trouble)
 
 

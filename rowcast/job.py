@@ -7,10 +7,11 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from rowcast import rows
-from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, say
+from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, say, wants_out
 from rowcast.errors import RowcastError
 from rowcast.pool import Pool
 from rowcast.state import Operation
+from rowcast.writer import STOP_SECONDS
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Job(BaseJob):
         try:
             begun.result(self._settings.deadline)
         except TimeoutError:
-            raise self._give_up(self._settings.deadline) from None
+            raise self._give_up(f"within {self._settings.deadline:g} s") from None
         except RowcastError:
             raise
         except BaseException as error:  # Ctrl-C: the row may be there already, and must not stay `running`
@@ -40,15 +41,20 @@ class Job(BaseJob):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        ended, seconds = self._finish(error)
+        self._await_end(*self._finish(error), error)
+
+    def _await_end(self, ended: "Future[None]", seconds: float, error: BaseException | None) -> None:
         try:
             ended.result(seconds)
         except TimeoutError:
-            note_or_raise(error, self._give_up(seconds))
+            note_or_raise(error, self._give_up(f"within {seconds:g} s"))
         except RowcastError as trouble:
             note_or_raise(error, trouble)
-        except BaseException:  # a second Ctrl-C: whoever sends it won't wait
-            say(self._give_up(seconds))
+        except BaseException as wish:
+            if wants_out(error):  # a second Ctrl-C: whoever sends it won't wait
+                say(self._give_up("before it was left"))
+            else:
+                self._await_end(ended, STOP_SECONDS, wish)
             raise
 
     def track(

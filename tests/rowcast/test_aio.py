@@ -1,6 +1,7 @@
 """A job's life in async code, against a real server."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -93,6 +94,33 @@ async def test_a_task_cancelled_while_its_job_begins_leaves_no_running_row(serve
         with pytest.raises(asyncio.CancelledError):
             await task
     assert [row["status"] for row in server.tables["jobs"].values()] == ["stopped"]
+
+
+async def test_a_task_cancelled_while_its_job_ends_waits_for_that(server, connect, caplog):
+    loop = asyncio.get_running_loop()
+    ending, go_on = asyncio.Event(), threading.Event()
+
+    def slow():
+        loop.call_soon_threadsafe(ending.set)
+        assert go_on.wait(20)
+
+    async def work():
+        async with a_job(client) as job:
+            ids.append(job.id)
+            await job.propose("one", confidence=1)
+            await job.flush()
+            server.faults.append(slow)
+
+    ids = []
+    async with connect() as client:
+        task = asyncio.create_task(work())
+        await ending.wait()
+        task.cancel()
+        loop.call_soon(go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert server.row("jobs", ids[0])["status"] == "completed"
+    assert not caplog.records
 
 
 async def test_whoever_cancels_twice_does_not_wait(server, connect):
