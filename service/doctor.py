@@ -18,7 +18,7 @@ from service.access.tokens import LEEWAY_SECONDS
 from service.changes.change import FeedKey
 from service.changes.realtime import READY_SECONDS, RealtimeGeneration
 from service.doctor_direct import MIGRATE, Listening, comes, examine_direct
-from service.errors import ApiError
+from service.errors import ApiError, in_words
 from service.findings import Finding, Level, fail, ok, warn
 from service.mode import has_log
 from service.settings import Settings, legacy_role
@@ -81,7 +81,7 @@ async def _reach(client: httpx.AsyncClient, settings: Settings) -> Finding:
             "/rest/v1/projects", params={"limit": "0"}, headers={"apikey": settings.publishable_key}
         )
     except httpx.HTTPError as error:
-        why = f"{settings.supabase_url} can't be reached: {error or type(error).__name__}"
+        why = f"{settings.supabase_url} can't be reached: {in_words(error)}"
         return fail(about, why, "Is SUPABASE_URL right, and is the project running (not paused)?")
     if answer.status_code == httpx.codes.UNAUTHORIZED and not _code(answer):
         # PostgREST's own refusals carry a code; this is the gateway's
@@ -90,16 +90,28 @@ async def _reach(client: httpx.AsyncClient, settings: Settings) -> Finding:
         )
     if answer.is_server_error:
         return fail(about, f"REST answers HTTP {answer.status_code}", "Look at the project's health and its API logs.")
+    if not _is_rest(answer):
+        why = f"{settings.supabase_url} answers HTTP {answer.status_code}, but not as a Supabase project does"
+        return fail(about, why, "Is SUPABASE_URL the project's address, as its API settings show it?")
     return ok(about, f"{settings.supabase_url} answers, and takes the publishable key")
+
+
+def _is_rest(answer: httpx.Response) -> bool:
+    """Whether PostgREST has answered: with rows, or with an error that has a code."""
+    return _code(answer) != "" if answer.is_error else isinstance(_json(answer), list)
 
 
 def _code(answer: httpx.Response) -> str:
     """The code in an error of PostgREST, or nothing."""
-    try:
-        said = answer.json()
-    except ValueError:
-        return ""
+    said = _json(answer)
     return str(said.get("code") or "") if isinstance(said, dict) else ""
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
 
 
 def key_kinds(settings: Settings) -> Finding:
@@ -158,7 +170,7 @@ async def _diagnose(client: httpx.AsyncClient, settings: Settings) -> tuple[dict
     about = "migrations"
     answer = await _call(client, settings, "rowcast_diagnosis", {})
     if isinstance(answer, httpx.HTTPError):
-        return None, fail(about, f"the database can't be asked: {answer or type(answer).__name__}", "Try again.")
+        return None, fail(about, f"the database can't be asked: {in_words(answer)}", "Try again.")
     if answer.status_code == httpx.codes.OK:
         return answer.json(), ok(about, "applied")
     code = _code(answer)
@@ -277,7 +289,7 @@ async def _realtime(client: httpx.AsyncClient, settings: Settings) -> Finding:
             await generation.open()
         except Exception as error:  # noqa: BLE001 - whatever stops the connection is what there is to tell
             advice = f"Is Realtime enabled for the project, and are WebSockets let through? {slower}"
-            return warn(about, f"can't connect: {error!r}", advice)
+            return warn(about, f"can't connect: {in_words(error)}", advice)
         generation.join(key)
         if not await comes(listening.subscribed, generation, READY_SECONDS):
             advice = f"Look at the project's Realtime logs: its replication slots, its limits. {slower}"

@@ -12,7 +12,7 @@ from service.changes.change import FeedKey, Reader
 from service.changes.direct import nudges
 from service.changes.realtime import READY_SECONDS, RealtimeGeneration
 from service.changes.rows import Rows
-from service.errors import DatabaseRefused, DatabaseUnavailable
+from service.errors import DatabaseRefused, DatabaseUnavailable, in_words
 from service.findings import Finding, fail, ok, warn
 from service.settings import Settings
 
@@ -87,7 +87,7 @@ async def _subscribes(
             return ok(about, f"tells of {', '.join(names)}")
     except Exception as error:  # noqa: BLE001 - whatever stops the connection is what there is to tell
         advice = f"Is Realtime enabled for the project, and are WebSockets let through? {slower}"
-        return warn(about, f"can't connect: {error!r}", advice)
+        return warn(about, f"can't connect: {in_words(error)}", advice)
     finally:
         await generation.close()
     advice = f"alter publication supabase_realtime add table public.{', public.'.join(names)}; {slower}"

@@ -12,6 +12,11 @@ RowcastServiceError
 """
 
 
+def in_words(error: Exception) -> str:
+    """What it says or, where it says nothing, its name: for people. Its repr may hold a whole answer, and its date."""
+    return str(error) or type(error).__name__
+
+
 class RowcastServiceError(Exception):
     """Base of everything the service raises on purpose."""
 
@@ -70,7 +75,7 @@ def bad_request(message: str) -> ApiError:
 
 def not_found(what: str) -> ApiError:
     """What does not exist and what the caller may not see look the same."""
-    return ApiError(404, "not_found", f"No such {what}, or you are no member of its project.")
+    return ApiError(404, "not_found", f"No such {what}, or it is not yours to see.")
 
 
 def no_change_log() -> ApiError:

@@ -14,6 +14,8 @@ from typing import Literal
 
 NOISY = ("httpx", "httpcore", "hpack", "realtime", "websockets")
 """Libraries that at INFO tell every request, with its address."""
+TOLD = "realtime"
+"""A library that tells each attempt to connect as two errors: what it has to say ends a generation, which is told."""
 
 LIMIT_LINES = 10
 LIMIT_SECONDS = 60.0
@@ -41,6 +43,8 @@ def configure(level: str, format_: Format = "text", redact: Callable[[str], str]
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
+    if logging.root.level > logging.DEBUG:
+        logging.getLogger(TOLD).setLevel(logging.CRITICAL)
 
 
 class RedactingFormatter(logging.Formatter):

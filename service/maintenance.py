@@ -25,6 +25,7 @@ async def keep(done: str, batch: Callable[[], Awaitable[int]], seconds: float, r
     ``batch`` does a part and returns how many rows that was; 0 when there is nothing (left). ``done`` says in the log
     what was done to them: "tickets pruned".
     """
+    has_failed = False
     while True:
         try:
             total = 0
@@ -33,6 +34,9 @@ async def keep(done: str, batch: Callable[[], Awaitable[int]], seconds: float, r
                 await asyncio.sleep(PAUSE_SECONDS)
             if total:
                 logger.info(done, extra=fields(count=total))
+            has_failed = False
         except (DatabaseUnavailable, DatabaseRefused) as error:
-            logger.warning("maintenance failed", extra=fields(what=done, error=error))
+            level = logging.DEBUG if has_failed else logging.WARNING  # an outage may last for hours
+            logger.log(level, "maintenance failed", extra=fields(what=done, error=error))
+            has_failed = True
         await asyncio.sleep(seconds * (0.8 + 0.4 * random()))

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from service.logs import fields
+
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
@@ -39,4 +41,4 @@ def _started(work: Coroutine[None, None, Result]) -> asyncio.Task[Result]:
 
 def _told(task: asyncio.Task[Result]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("background task %s failed", task.get_name(), exc_info=error)
+        logger.error("a background task failed", extra=fields(task=task.get_name()), exc_info=error)

@@ -82,8 +82,8 @@ def against_the_arrow(source: str, module: str) -> set[str]:
     if here in SEE_ALL:
         return set()
     if here == "access":
-        return {name for name in imports(source, module) if is_in(name, ["service"])
-                and not is_in(name, ["service.access", "service.errors", "service.tables"])}  # fmt: skip
+        beside = ["service.access", "service.errors", "service.logs", "service.tables"]
+        return {name for name in imports(source, module) if is_in(name, ["service"]) and not is_in(name, beside)}
     seen = set(ARROW[: ARROW.index(here) + 1]) if here in ARROW else set()
     if here == "streams":
         seen.add("access")

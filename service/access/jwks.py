@@ -15,6 +15,7 @@ import jwt
 
 from service.access.tokens import ALGORITHMS, Principal, UnknownKey, invalid, verify
 from service.errors import ApiError
+from service.logs import fields
 
 RENEW_SECONDS = 300.0
 MAX_AGE_SECONDS = 600.0
@@ -68,7 +69,7 @@ class KeySet:
             self.keys = _usable(answer.json())
         except (httpx.HTTPError, ValueError, RecursionError) as error:
             self.is_certain = False
-            logger.warning("the JWKS can't be fetched, %d old keys stay: %r", len(self.keys), error)
+            logger.warning("the JWKS can't be fetched, old keys stay", extra=fields(keys=len(self.keys), error=error))
         else:
             self.is_certain = True
             self._fetched_at = self._clock()
@@ -86,7 +87,7 @@ def _usable(document: Any) -> dict[str, jwt.PyJWK]:
         try:
             key = jwt.PyJWK(entry)
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            logger.info("a key of the JWKS is passed over: %r", error)
+            logger.info("a key of the JWKS is passed over", extra=fields(error=error))
             continue
         if isinstance(key.key_id, str) and key.algorithm_name in ALGORITHMS:
             found[key.key_id] = key

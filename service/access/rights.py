@@ -22,6 +22,7 @@ from typing import Final
 from service.access.gate import Admission
 from service.access.rest import Rest
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, LimitReached
+from service.logs import fields
 
 ASK_SECONDS = 60.0
 SOON_SECONDS = 0.5
@@ -258,7 +259,8 @@ class Rights:
             )
             return {str(row["user_id"]) for row in rows}
         except (DatabaseUnavailable, DatabaseRefused, TypeError, KeyError) as error:
-            logger.warning("the members of a project can't be listed: all who listen are asked for", exc_info=error)
+            extra = fields(feed="project", key=project_id, error=error)
+            logger.warning("the members of a project can't be listed, all who listen are asked for", extra=extra)
             return ()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from service.backoff import delays
 from service.changes.change import FeedKey
 from service.changes.realtime import CHANNELS_PER_SOCKET, Generation, Hearing
+from service.errors import in_words
 from service.logs import fields
 from service.metrics import Metrics
 from service.tasks import spawn
@@ -132,7 +133,7 @@ class _Socket(Hearing):
 
     async def _run(self) -> None:
         waits = delays(self._sockets.random)
-        told = ""
+        told: set[str] = set()
         while True:
             self._sockets.metrics.generations.inc()
             self._started_at = asyncio.get_running_loop().time()
@@ -147,7 +148,7 @@ class _Socket(Hearing):
                     generation.join(key)
                 reason = await generation.ended()
             except Exception as error:  # noqa: BLE001 - whatever stops a connection, the answer is another one
-                reason = f"can't connect: {error!r}"
+                reason = f"can't connect: {in_words(error)}"
             finally:
                 self.generation = None
                 for channel in self.channels.values():
@@ -157,10 +158,11 @@ class _Socket(Hearing):
                         channel.ear.deaf()
                 if generation is not None:
                     await generation.close()
-            # Told once for as long as it stays so: Realtime may be away for hours, and is tried all the time.
-            level = logging.WARNING if was_live or reason != told else logging.DEBUG
-            logger.log(level, "Realtime generation ended", extra=fields(reason=reason, keys=len(self.channels)))
-            told = reason
+            # Each reason is told once in an outage: Realtime may be away for hours, and is tried all the time.
             if was_live:
+                told.clear()
                 waits = delays(self._sockets.random)
+            level = logging.DEBUG if reason in told else logging.WARNING
+            told.add(reason)
+            logger.log(level, "Realtime generation ended", extra=fields(reason=reason, keys=len(self.channels)))
             await asyncio.sleep(next(waits))

@@ -216,7 +216,7 @@ def answers() -> Mapping[str, Any]:
     bom = json.loads(enrichment()["snapshot"])
     happened = [json.loads(enrichment()[name]) for name in ("enrichment.started", "enrichment.component.completed")]
     told = (
-        Problem(error="not_found", message="No such project, or you are no member of its project."),
+        Problem(error="not_found", message="No such project, or it is not yours to see."),
         TicketAnswer(ticket="q8Zk3vJxY0c2WmT1", expires_in=60),
         BomAnswer(bom_id=BOM, total_items=4, columns={"mpn": "Mfr. #", "quantity": "Qty"}),
         StartAnswer(success=True, bom_id=BOM, workflow_id=f"bom-enrichment-{BOM}", run_id=JOB, status="enriching"),

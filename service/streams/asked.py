@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from uuid import UUID
 
 from quart import Request
 from werkzeug.datastructures import Headers
 
 from service.access.gate import Credential
 from service.errors import ApiError, bad_request
+from service.events.socket import UUID
 from service.feeds.cursor import BadCursor, parse, parse_each
 from service.proxies import Proxies
 
@@ -21,12 +21,9 @@ KEYS_LIMIT = 20
 
 def uuid(name: str, text: str) -> str:
     """A UUID in its canonical form."""
-    try:
-        if len(text) != 36:
-            raise ValueError(text)
-        return str(UUID(text))
-    except ValueError:
-        raise bad_request(f"{name} must be a UUID like 00000000-0000-4000-8000-000000000002.") from None
+    if UUID.fullmatch(text) is None:
+        raise bad_request(f"{name} must be a UUID like 00000000-0000-4000-8000-000000000002.")
+    return text.lower()
 
 
 def cursor(name: str, text: str) -> int:

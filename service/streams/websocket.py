@@ -4,7 +4,6 @@ Not Quart's: it would keep whatever a client sends until it is taken, without bo
 long as the connection lasts. Who may not come in is answered as any request is.
 """
 
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
@@ -23,6 +22,8 @@ from service.errors import (
     bad_request,
     upstream_unavailable,
 )
+from service.events.answers import Problem
+from service.events.wire import encode_model
 from service.logs import fields
 from service.streams import asked, opening
 from service.streams.connection import Connection
@@ -101,7 +102,7 @@ class WebSocketMiddleware:
         metrics.streams_refused.labels(error.code).inc()
         level = logging.INFO if error.status < 500 else logging.WARNING
         logger.log(level, "stream refused", extra=fields(path=PATH, reason=error.code, error=why))
-        body = json.dumps({"error": error.code, "message": error.message}).encode()
+        body = encode_model(Problem(error=error.code, message=error.message))
         headers = {**self._headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
         if error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)

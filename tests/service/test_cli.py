@@ -584,7 +584,7 @@ def test_watch_ends_quietly_when_nobody_reads_on(environment: Environment, proje
 @pytest.mark.parametrize("project_id", [str(UUID(int=1)), PROJECT])
 def test_watch_of_a_project_that_is_none_or_anothers_ends(run: Run, environment: Environment, project_id: str) -> None:
     line = one_line(run("watch", project_id, **environment), 1)
-    assert line == "Error: The service refused (404): No such project, or you are no member of its project."
+    assert line == "Error: The service refused (404): No such project, or it is not yours to see."
 
 
 def test_watch_with_a_bad_token_ends(run: Run, environment: Environment, project: Project, stack: StackFacts) -> None:

@@ -47,6 +47,14 @@ async def test_a_project_that_is_not_there(stack: StackFacts) -> None:
     assert "can't be reached" in finding.seen
 
 
+async def test_an_address_of_something_else(stack: StackFacts, service: str) -> None:
+    """The service's own, as when both were copied."""
+    [finding] = (await found(stack, SUPABASE_URL=service)).values()
+    assert finding.level is Level.FAIL
+    assert finding.seen == f"{service} answers HTTP 404, but not as a Supabase project does"
+    assert "SUPABASE_URL" in finding.advice
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "about", "seen"),
     [

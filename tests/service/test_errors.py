@@ -17,7 +17,7 @@ def test_everything_raised_on_purpose_has_one_base():
     ("error", "status", "code", "message", "retry_after"),
     [
         (errors.bad_request("since must be a number."), 400, "bad_request", "since must be a number.", None),
-        (errors.not_found("project"), 404, "not_found", "No such project, or you are no member of its project.", None),
+        (errors.not_found("project"), 404, "not_found", "No such project, or it is not yours to see.", None),
         (errors.upstream_unavailable(), 503, "upstream_unavailable", "The database can't be asked at the moment.", 2),
         (errors.ApiError(401, "invalid_token", "No."), 401, "invalid_token", "No.", None),
     ],

@@ -41,7 +41,7 @@ def test_the_level_decides_what_is_heard(level: str, heard: list[str]) -> None:
     assert all(f" {name.upper()} service.x: " in line for name, line in zip(heard, told, strict=True))
 
 
-@pytest.mark.parametrize("name", ["httpx", "httpcore.http11", "realtime._async.client", "websockets.client", "hpack"])
+@pytest.mark.parametrize("name", ["httpx", "httpcore.http11", "websockets.client", "hpack"])
 @pytest.mark.parametrize("level", ["debug", "info"])
 def test_libraries_do_not_tell_addresses(name: str, level: str) -> None:
     told = stderr_of(
@@ -49,6 +49,12 @@ def test_libraries_do_not_tell_addresses(name: str, level: str) -> None:
     )
     assert len(told) == 1
     assert told[0].endswith(f"WARNING {name}: w")
+
+
+def test_what_the_service_tells_of_realtime_its_library_tells_to_who_looks_closely() -> None:
+    line = "logging.getLogger('realtime._async.client').error('Connection failed permanently')"
+    assert stderr_of("info", line) == []
+    assert len(stderr_of("debug", line)) == 1
 
 
 def test_a_library_that_may_speak_less_still_speaks_less() -> None:

@@ -14,6 +14,7 @@ from supabase import AsyncClientOptions, acreate_client
 from tests.conftest import StackFacts
 from tests.service.conftest import Project, service_environment
 from tests.service.fakes import until
+from tests.service.logged import logged
 
 
 class Batches:
@@ -41,6 +42,16 @@ async def test_a_round_goes_on_until_nothing_is_left_and_is_followed_by_another(
     assert log.answers == []
     assert not pruning.done()
     pruning.cancel()
+
+
+async def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    down = DatabaseUnavailable("down")
+    log = Batches(down, down, down, 0, down)
+    pruning = asyncio.ensure_future(keep("changes pruned", log.prune, 0, lambda: 0.0))
+    await until(lambda: log.calls >= 6)
+    pruning.cancel()
+    told = ("WARNING", "maintenance failed", {"what": "changes pruned", "error": "down"})
+    assert logged(caplog, "service.maintenance") == [told, told]
 
 
 async def test_old_changes_go_and_the_newest_of_each_key_stays(stack: StackFacts, project: Project) -> None:

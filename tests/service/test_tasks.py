@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 from service.tasks import share, spawn
+from tests.service.logged import fields_of
 
 
 async def test_a_task_gives_its_result_and_says_nothing(caplog):
@@ -28,7 +29,7 @@ async def test_a_failure_is_logged_with_its_traceback_though_nobody_awaits_it(ca
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.name == "service.tasks"
-    assert task.get_name() in record.getMessage()
+    assert fields_of(record) == {"task": task.get_name()}
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "the roof is on fire"
     assert "in work" in caplog.text

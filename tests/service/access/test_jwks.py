@@ -16,6 +16,7 @@ from service.access.jwks import COOLDOWN_SECONDS, MAX_AGE_SECONDS, RENEW_SECONDS
 from service.access.tokens import Principal
 from service.errors import ApiError
 from tests.service.access.signing import ISSUER, NOW, SECRET, USER, SigningKey, sign
+from tests.service.logged import logged
 
 OLD, NEW, RSA = SigningKey("ES256", "old"), SigningKey("ES256", "new"), SigningKey("RS256", "rsa")
 
@@ -226,7 +227,8 @@ async def test_old_keys_stay_while_the_endpoint_answers_nonsense(auth, verifier,
         clock.now += MAX_AGE_SECONDS + 1
         await verifier.verify(OLD.sign())
     assert auth.requests == 3
-    assert "1 old keys stay" in caplog.text
+    for level, message, told in logged(caplog, "service.access.jwks"):
+        assert (level, message, told["keys"]) == ("WARNING", "the JWKS can't be fetched, old keys stay", 1)
     auth.fault = None
     auth.keys = [NEW.jwk]
     clock.now += COOLDOWN_SECONDS

@@ -133,16 +133,18 @@ async def test_an_outage_is_told_where_it_changes(
     monkeypatch.setattr("service.changes.sockets.delays", lambda _: repeat(0.0))  # else they add up to a minute
     caplog.set_level(logging.INFO)
     await bench.joined()
-    bench.generations.refusals = [ConnectionRefusedError("down")] * 4 + [TimeoutError("slow")] * 3
+    down, slow = ConnectionRefusedError("down"), TimeoutError("slow")
+    bench.generations.refusals = [down, down, slow, down, slow, OSError()]
     bench.generations.newest.end("cut")
-    await bench.ready(9)
+    await bench.ready(8)
     bench.generations.newest.hearing.ready(KEY)
     lines = logged(caplog, LOGGER)
     assert [(level, message, found.get("reason")) for level, message, found in lines] == [
         ("INFO", "Realtime is there", None),
         ("WARNING", "Realtime generation ended", "cut"),
-        ("WARNING", "Realtime generation ended", "can't connect: ConnectionRefusedError('down')"),
-        ("WARNING", "Realtime generation ended", "can't connect: TimeoutError('slow')"),
+        ("WARNING", "Realtime generation ended", "can't connect: down"),
+        ("WARNING", "Realtime generation ended", "can't connect: slow"),
+        ("WARNING", "Realtime generation ended", "can't connect: OSError"),
         ("INFO", "Realtime is there", None),
     ]
     assert all(found["keys"] == 1 for _, _, found in lines)

@@ -1,5 +1,7 @@
 """What a request may ask for, and how it is told what was wrong."""
 
+from uuid import UUID
+
 import pytest
 from werkzeug.datastructures import Headers
 
@@ -15,6 +17,15 @@ def test_ids_come_in_their_canonical_form() -> None:
     assert asked.uuid("project_id", PROJECT.upper()) == PROJECT
     with pytest.raises(ApiError, match="project_id must be a UUID"):
         asked.uuid("project_id", PROJECT + "\n")
+
+
+@pytest.mark.parametrize(
+    "odd", ["1111111_" + PROJECT[8:], "\N{ARABIC-INDIC DIGIT ONE}" + PROJECT[1:], PROJECT.replace("-", "") + "----"]
+)
+def test_what_python_alone_takes_for_an_id_is_refused(odd: str) -> None:
+    assert str(UUID(odd)) != odd
+    with pytest.raises(ApiError, match="project_id must be a UUID"):
+        asked.uuid("project_id", odd)
 
 
 def test_the_header_beats_the_parameter() -> None:

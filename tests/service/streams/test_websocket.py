@@ -23,7 +23,9 @@ async def refused(service: str, query: str = "", **options: Any) -> tuple[int, s
     response = raised.value.response
     assert response.headers["Content-Type"] == "application/json"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    return response.status_code, json.loads(response.body)["error"]
+    told = json.loads(response.body)
+    assert response.body == json.dumps(told, separators=(",", ":")).encode()
+    return response.status_code, told["error"]
 
 
 async def test_pages_of_configured_origins_connect_and_no_others(service: str, project: Project) -> None:
