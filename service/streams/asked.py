@@ -102,7 +102,7 @@ async def body(request: Request, shape: str) -> dict[str, Any]:
     """The JSON object that a request holds, {} when it holds nothing; ``shape`` is what it should be like."""
     if not await request.get_data():
         return {}
-    given = await request.get_json(force=True)
+    given = await request.get_json(force=True, silent=True)
     if not isinstance(given, dict):
         raise bad_request(f"The body must be a JSON object {shape}.")
     return given

@@ -191,6 +191,7 @@ async def test_a_malformed_id_is_named(service: str, editor: Project, method: st
         ({"json": {"status": ["accepted"]}}, "status must be accepted, rejected or proposed."),
         ({"json": {"status": None}}, "status must be accepted, rejected or proposed."),
         ({"json": []}, "The body must be a JSON object {status}."),
+        ({"content": b"{"}, "The body must be a JSON object {status}."),
     ],
 )
 async def test_a_malformed_decision_is_refused(
@@ -198,11 +199,6 @@ async def test_a_malformed_decision_is_refused(
 ) -> None:
     answer = await decide(service, editor, editor.proposal("T"), **content)
     assert error(answer) == (400, "bad_request", message)
-
-
-async def test_a_decision_that_is_no_json_is_refused(service: str, editor: Project) -> None:
-    answer = await decide(service, editor, editor.proposal("T"), content=b"{")
-    assert error(answer)[:2] == (400, "bad_request")
 
 
 async def test_there_are_no_other_commands(service: str, editor: Project) -> None:
