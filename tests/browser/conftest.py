@@ -93,6 +93,7 @@ def window() -> Iterator[Browser]:
 
 def network(browser: Browser, *, offline: bool = False, latency: int = 0, throughput: int = -1) -> None:
     """``latency`` in ms, ``throughput`` in bytes/s each way, or -1 for what there is."""
+    browser.devtools("Network.enable")  # or the page is told that it is offline, and all its requests get through
     browser.devtools(
         "Network.emulateNetworkConditions",
         offline=offline, latency=latency, downloadThroughput=throughput, uploadThroughput=throughput,

@@ -65,12 +65,11 @@ def page(built: Path, service: str, token: str, **feed: str) -> Iterator[Page]:
     ) as process:
         try:
             yield Page(process)
-        except BaseException:
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait() == 0  # it has let everything go, or Node would stay
+        finally:
             process.kill()
-            raise
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait() == 0  # it has let everything go, or Node would stay
 
 
 def test_a_page_that_is_cut_has_all_that_happened(built: Path, service: str, project: Project) -> None:
