@@ -113,6 +113,13 @@ describe('EnrichmentStats', () => {
     })
   })
 
+  it('has no numbers where there are none yet', async () => {
+    await show(<EnrichmentMonitorPanel bomId="b" />)
+    expect(new Set(Object.values(figures()))).toEqual(new Set(['–']))
+    expect(attributes('[role=progressbar]', 'aria-valuenow', 'aria-valuetext')).toEqual([null, 'not known yet'])
+    expect(text('.rowcast-caption')).toBe('–')
+  })
+
   it('has only what is wanted', async () => {
     await show(<EnrichmentStats state={timed} showTiming={false} showQuality={false} variant="inline" />)
     expect(Object.keys(figures())).toEqual(['Items', 'Enriched', 'Not found', 'Failed', 'Pending'])
@@ -144,7 +151,7 @@ describe('EnrichmentMonitorPanel', () => {
     const onComplete = vi.fn()
     await show(<EnrichmentMonitorPanel bomId="b" filename="board.csv" onComplete={onComplete} />)
     expect(attributes('section', 'aria-label', 'aria-busy')).toEqual(['Enrichment of board.csv', 'false'])
-    expect(text('.rowcast-empty')).toBe('No part has its outcome yet.')
+    expect(text('.rowcast-empty')).toBe('No part has been looked up yet.')
     await send('connected', enrichment.connected)
     await send('enrichment.component.completed', enrichment['enrichment.component.completed'])
     expect(text('.rowcast-feed li')).toContain('LM358DREnriched')
@@ -236,11 +243,19 @@ describe('PipelineProgress', () => {
     await show(<PipelineProgress jobId="j" />)
     await act(() => stream.send(pipeline.pipeline_progress, { event: 'pipeline_progress' }))
     const { overall_progress_percent: overall, stages, worker_pool: pool, document_name: name } = pipeline.pipeline_progress
-    expect(text('h3')).toBe(name)
+    expect(text('h2')).toBe(name)
     expect(attributes('[role=progressbar]', 'aria-valuenow')).toEqual([String(overall)])
     expect(element.querySelectorAll('ol[aria-label=Stages] > li')).toHaveLength(Object.keys(stages).length)
     expect(element.querySelectorAll('ul[aria-label=Workers] > li')).toHaveLength(pool.workers.length)
     expect(element.textContent).toContain('Entities total')
+  })
+
+  it('shows no zeros of a job that tells nothing of its insides', async () => {
+    await show(<PipelineProgress jobId="j" />)
+    const { metrics, worker_pool: pool } = pipeline.pipeline_progress
+    const silent = { stages: {}, worker_pool: { ...pool, workers: [] }, metrics: Object.fromEntries(Object.keys(metrics).map((name) => [name, 0])) }
+    await act(() => stream.send({ ...pipeline.pipeline_progress, ...silent }, { event: 'pipeline_progress' }))
+    expect([element.querySelector('[role=progressbar], dl'), text('.rowcast-empty')]).toEqual([null, 'It has told of no stages.'])
   })
 
   it('says that there is no such job', async () => {

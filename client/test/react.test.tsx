@@ -3,6 +3,7 @@ import { act, type ReactNode, StrictMode } from 'react'
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client'
 import { renderToString } from 'react-dom/server'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Job } from '../src/events.gen.js'
 import {
   configure, RowcastProvider, useEnrichmentStream, type UseEnrichmentStreamOptions, usePipelineProgress, useProjectFeed,
 } from '../src/react/index.js'
@@ -43,7 +44,7 @@ const show = (children: ReactNode): Promise<void> => act(async () => {
 })
 const send = (data: object, named: { id?: number; event?: string } = {}): Promise<void> =>
   act(async () => streams.at(-1)?.send(data, named))
-const later = (): Promise<void> => act(() => new Promise<void>((resolve) => setTimeout(resolve, 5)))
+const later = (): Promise<void> => act(() => new Promise<void>((resolve) => setTimeout(resolve))) // after all that was put off before
 
 function Project({ enabled = true, id = 'p' }: { enabled?: boolean; id?: string }): ReactNode {
   const { status, isReady, jobs, proposals } = useProjectFeed({ projectId: id, enabled })
@@ -151,7 +152,7 @@ describe('useProjectFeed', () => {
 describe('on the server', () => {
   it('renders what is known there, nothing, and the page takes it over', async () => {
     const html = renderToString(here(<Project />))
-    expect(html).toBe('<p>idle false  0;</p>')
+    expect(html).toBe('<p>connecting false  0;</p>')
     expect(world.requests).toHaveLength(0)
     element = document.createElement('div')
     element.innerHTML = html
@@ -228,6 +229,31 @@ describe('useEnrichmentStream', () => {
     expect(element.textContent).toContain('completed 100 0 false true')
     await act(() => world.advance(10_000))
     expect(onComplete).toHaveBeenCalledExactlyOnceWith(done.state)
+  })
+
+  it('follows another run that begins after the end, whoever begins it', async () => {
+    const [job] = project.snapshot.jobs as [Job]
+    const job_update = { ...project.job_update, ...job, bomId: 'b', status: 'running' as const }
+    const snapshot = { ...project.snapshot, jobs: [{ ...job, bomId: 'b', status: 'completed' as const }] }
+    const onComplete = vi.fn()
+    await show(<StrictMode><Bom projectId="p" onComplete={onComplete} /></StrictMode>)
+    await later()
+    const runs = (): number => world.requests.filter(({ path }) => path.includes('/enrichment/')).length
+    for (const run of [1, 2]) {
+      expect([runs(), world.requests.at(-1)?.path]).toEqual([run, '/api/enrichment/stream/b?snapshot=1'])
+      await send(enrichment.connected, { event: 'connected' })
+      await send({ ...done, event_id: run, state: { ...done.state, completed_at: `2026-01-0${run}` } }, { event: 'enrichment.completed', id: run })
+      await send({ type: 'stream_end', reason: 'enrichment.completed', reconnect: false }, { event: 'stream_end' })
+      expect(onComplete).toHaveBeenCalledTimes(run)
+      expect(world.requests.at(-1)?.path).toBe('/api/projects/p/status?snapshot=1')
+      await send(project.connected)
+      await send(snapshot, { id: 1 })
+      expect(runs()).toBe(run)
+      await send({ ...job_update, attempt: run, type: 'job_update' })
+      await later()
+      expect(world.requests.filter(({ path, signal }) => path.includes('/status') && !signal.aborted)).toEqual([])
+    }
+    expect(world.requests.at(-1)?.lastEventId).toBe('2')
   })
 
   it('reconnects when it is asked to', async () => {

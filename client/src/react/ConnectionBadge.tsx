@@ -1,5 +1,3 @@
-'use client'
-
 import type { ReactNode } from 'react'
 import type { Problem } from '../feed.js'
 import type { Status } from '../link.js'

@@ -1,5 +1,3 @@
-'use client'
-
 import type { ReactNode } from 'react'
 import type { Component, EnrichmentState } from '../events.gen.js'
 import type { Problem } from '../feed.js'
@@ -8,6 +6,11 @@ import { ConnectionBadge } from './ConnectionBadge.js'
 import { count, duration, link, percent, secondsBetween, words } from './format.js'
 import { Pill } from './Pill.js'
 import { useEnrichmentStream } from './useEnrichmentStream.js'
+
+const NOTHING = '–'
+
+/** Whether it tells anything: before the first message there is nothing to count. */
+const isKnown = ({ total_items: total, last_update: told }: EnrichmentState): boolean => total > 0 || told !== null
 
 export interface EnrichmentProgressBarProps {
   readonly state: EnrichmentState
@@ -23,12 +26,13 @@ export interface EnrichmentProgressBarProps {
 export function EnrichmentProgressBar({ state, showStats = true, height = 12, animated = true }: EnrichmentProgressBarProps): ReactNode {
   const { total_items: total, enriched_items: enriched, failed_items: failed, not_found_items: unknown } = state
   const share = (part: number): number => (total > 0 ? (part / total) * 100 : 0)
-  const text = `${percent(state.percent_complete)}: ${count(enriched)} enriched, ${count(unknown)} not found, ${count(failed)} failed of ${count(total)}`
+  const isTold = isKnown(state)
+  const text = !isTold ? 'not known yet' : `${percent(state.percent_complete)}: ${count(enriched)} enriched, ${count(unknown)} not found, ${count(failed)} failed of ${count(total)}`
   return (
     <div className="rowcast rowcast-progress">
       <Bar
         label="Enrichment"
-        value={state.percent_complete}
+        value={isTold ? state.percent_complete : null}
         text={text}
         height={height}
         animated={animated && state.status === 'enriching'}
@@ -40,8 +44,8 @@ export function EnrichmentProgressBar({ state, showStats = true, height = 12, an
       />
       {showStats ? (
         <p className="rowcast-caption" aria-hidden="true">
-          <b>{percent(state.percent_complete)}</b>
-          <span>{count(enriched + failed + unknown)} of {count(total)}</span>
+          <b>{isTold ? percent(state.percent_complete) : NOTHING}</b>
+          {isTold ? <span>{count(enriched + failed + unknown)} of {count(total)}</span> : null}
         </p>
       ) : null}
     </div>
@@ -98,18 +102,18 @@ export interface EnrichmentStatsProps {
   readonly variant?: 'cards' | 'inline' | undefined
 }
 
+type Figure = readonly [name: string, value: string, kind?: string | undefined]
+
 /** The numbers: outcomes, how long it took and takes, and how much was found. */
 export function EnrichmentStats({ state, showTiming = true, showQuality = true, variant = 'cards' }: EnrichmentStatsProps): ReactNode {
   const { enriched_items: enriched, failed_items: failed, not_found_items: unknown, pending_items: pending } = state
   const done = enriched + failed + unknown
   const seconds = secondsBetween(state.started_at, state.completed_at ?? state.failed_at ?? state.last_update)
-  const figures: [name: string, value: string, kind?: string][] = [
-    ['Items', count(state.total_items)],
-    ['Enriched', count(enriched), 'good'],
-    ['Not found', count(unknown), unknown > 0 ? 'warn' : undefined],
-    ['Failed', count(failed), failed > 0 ? 'bad' : undefined],
-    ['Pending', count(pending)],
-  ].map(([name, value, kind]) => [name, value, kind] as [string, string, string?])
+  const counted = (name: string, value: number, kind?: string): Figure => [name, isKnown(state) ? count(value) : NOTHING, value > 0 ? kind : undefined]
+  const figures: Figure[] = [
+    counted('Items', state.total_items), counted('Enriched', enriched, 'good'), counted('Not found', unknown, 'warn'),
+    counted('Failed', failed, 'bad'), counted('Pending', pending),
+  ]
   if (showQuality && done > 0) figures.push(['Found', percent((enriched / done) * 100)])
   if (showTiming && seconds !== null) {
     figures.push(['Time', duration(seconds)])
@@ -143,6 +147,8 @@ function ComponentRow({ component }: { readonly component: Component }): ReactNo
 
 export interface EnrichmentMonitorPanelProps {
   readonly bomId: string
+  /** The project that it is in: then another run is followed too, whoever begins it. */
+  readonly projectId?: string | undefined
   readonly filename?: string | undefined
   readonly enabled?: boolean | undefined
   readonly showStats?: boolean | undefined
@@ -154,16 +160,16 @@ export interface EnrichmentMonitorPanelProps {
 
 /** All of an enrichment: connection, stage, progress, numbers, and the parts as they get their outcome. */
 export function EnrichmentMonitorPanel({
-  bomId, filename, enabled = true, showStats = true, showComponentFeed = true, showStage = true, onComplete, onError,
+  bomId, projectId, filename, enabled = true, showStats = true, showComponentFeed = true, showStage = true, onComplete, onError,
 }: EnrichmentMonitorPanelProps): ReactNode {
-  const stream = useEnrichmentStream({ bomId, enabled, onComplete, onError })
+  const stream = useEnrichmentStream({ bomId, projectId, enabled, onComplete, onError })
   const { state, components, status, error, reconnect } = stream
   const name = filename ?? 'Bill of materials'
   const wrong = state.error_message ?? (status === 'ended' ? error?.message : null)
   return (
     <section className="rowcast rowcast-panel" aria-label={`Enrichment of ${name}`} aria-busy={state.status === 'enriching'}>
       <header>
-        <h3>{name}</h3>
+        <h2>{name}</h2>
         <ConnectionBadge status={status} error={error} onReconnect={reconnect} />
       </header>
       {wrong ? <p role="alert" className="rowcast-alert">{wrong}</p> : null}
@@ -172,7 +178,7 @@ export function EnrichmentMonitorPanel({
       {showStats ? <EnrichmentStats state={state} /> : null}
       {showComponentFeed ? (
         <div className="rowcast-feed" role="region" aria-label="Latest parts" tabIndex={0}>
-          {components.length === 0 ? <p className="rowcast-empty">No part has its outcome yet.</p> : (
+          {components.length === 0 ? <p className="rowcast-empty">No part has been looked up yet.</p> : (
             <ul>{components.map((component) => <ComponentRow key={component.line_item_id} component={component} />)}</ul>
           )}
         </div>

@@ -1,4 +1,4 @@
-'use client'
+'use client' // here alone: all else of it is reached through this entry
 
 export { type ClientOptions, type FeedOptions } from './client.js'
 export { configure, RowcastProvider, type RowcastProviderProps } from './provider.js'

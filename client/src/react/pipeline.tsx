@@ -1,5 +1,3 @@
-'use client'
-
 import type { ReactNode } from 'react'
 import type { PipelineProgress as Progress, PoolWorker, Stage } from '../events.gen.js'
 import { Bar } from './Bar.js'
@@ -22,14 +20,18 @@ export function PipelineProgress({ jobId, enabled = true, onComplete, onError }:
   return (
     <section className="rowcast rowcast-panel" aria-label={`Pipeline of ${progress?.document_name ?? 'a job'}`}>
       <header>
-        <h3>{progress?.document_name ?? 'Pipeline'}</h3>
+        <h2>{progress?.document_name ?? 'Pipeline'}</h2>
         <ConnectionBadge status={status} error={jobs[0]?.error ? null : error} onReconnect={reconnect} />
       </header>
       {failure ? <p role="alert" className="rowcast-alert">{failure}</p> : null}
-      {progress ? <PipelineBoard progress={progress} /> : <p className="rowcast-empty">Nothing has been told of it yet.</p>}
+      {progress && !isSilent(progress) ? <PipelineBoard progress={progress} /> : <p className="rowcast-empty">It has told of no stages.</p>}
     </section>
   )
 }
+
+/** Of a job that never told of its insides, what there is are zeros. */
+const isSilent = ({ stages, worker_pool: pool, metrics }: Progress): boolean =>
+  Object.keys(stages).length === 0 && pool.workers.length === 0 && Object.values(metrics).every((value) => value === 0)
 
 /** The same of what is known already. */
 export function PipelineBoard({ progress }: { readonly progress: Progress }): ReactNode {
@@ -50,7 +52,7 @@ export function PipelineBoard({ progress }: { readonly progress: Progress }): Re
       </ol>
       {pool.max > 0 || pool.workers.length > 0 ? (
         <div className="rowcast-pool">
-          <h4>Workers</h4>
+          <h3>Workers</h3>
           <p className="rowcast-caption">{pool.active} of {pool.max} busy, {count(pool.queue_depth)} waiting</p>
           <ul aria-label="Workers">{pool.workers.map((worker, index) => <WorkerRow key={worker.id || index} worker={worker} />)}</ul>
         </div>
@@ -82,14 +84,16 @@ function StageRow({ name, stage }: { readonly name: string; readonly stage: Stag
     <li data-status={stage.status} data-nested={parent === null ? undefined : true} aria-current={stage.status === 'in_progress' ? 'step' : undefined}>
       <div className="rowcast-row">
         <span className="rowcast-title">{words(stage.name || name)}</span>
-        <span className="rowcast-muted">
-          {[
-            total === null ? count(processed) : `${count(processed)} of ${count(total)}`,
-            now > 0 ? `${count(now)} at work` : null,
-            took === null ? null : duration(took / 1000),
-          ].filter(Boolean).join(', ')}
+        <span className="rowcast-side">
+          <span className="rowcast-muted">
+            {[
+              total === null ? count(processed) : `${count(processed)} of ${count(total)}`,
+              now > 0 ? `${count(now)} at work` : null,
+              took === null ? null : duration(took / 1000),
+            ].filter(Boolean).join(', ')}
+          </span>
+          <Pill status={stage.status} />
         </span>
-        <Pill status={stage.status} />
       </div>
       <Bar label={words(stage.name || name)} value={stage.is_complete ? 100 : stage.progress_percent} height={4} animated={stage.status === 'in_progress'} />
     </li>

@@ -1,5 +1,3 @@
-'use client'
-
 import { type ReactNode, useState } from 'react'
 import type { Job, Proposal, Source } from '../events.gen.js'
 import { Bar } from './Bar.js'
@@ -62,11 +60,13 @@ export function JobList({ jobs, label = 'Jobs', empty = 'No jobs yet.', onCancel
         <li key={job.jobId} data-status={job.status}>
           <div className="rowcast-row">
             <span className="rowcast-title">{renderTitle ? renderTitle(job) : job.title}</span>
-            <Pill status={job.status} />
-            {onCancel && UNDER_WAY.has(job.status) ? (
-              job.cancelRequested ? <span className="rowcast-muted">Stopping</span> : <Act label="Cancel" subject={job.title} act={() => onCancel(job)} />
-            ) : null}
-            {onRetry && AGAIN.has(job.status) ? <Act label="Retry" subject={job.title} act={() => onRetry(job)} /> : null}
+            <span className="rowcast-side">
+              <Pill status={job.status} />
+              {onCancel && UNDER_WAY.has(job.status) ? (
+                job.cancelRequested ? <span className="rowcast-muted">Stopping</span> : <Act label="Cancel" subject={job.title} act={() => onCancel(job)} />
+              ) : null}
+              {onRetry && AGAIN.has(job.status) ? <Act label="Retry" subject={job.title} act={() => onRetry(job)} /> : null}
+            </span>
           </div>
           <JobProgress job={job} />
           {job.errorMessage !== null ? <p className="rowcast-alert">{job.errorMessage}</p> : null}
@@ -111,7 +111,7 @@ export function SourceList({ sources, label = 'Sources', empty = 'No sources yet
         <li key={source.sourceId} data-status={source.status}>
           <div className="rowcast-row">
             <span className="rowcast-title">{source.sourceName}</span>
-            <Pill status={source.status} />
+            <span className="rowcast-side"><Pill status={source.status} /></span>
           </div>
           {source.errorMessage !== null ? <p className="rowcast-alert">{source.errorMessage}</p> : null}
         </li>
@@ -136,13 +136,15 @@ export function ProposalList({ proposals, label = 'Proposals', empty = 'No propo
         <li key={proposal.proposalId} data-status={proposal.status}>
           <div className="rowcast-row">
             <span className="rowcast-title">{proposal.title}</span>
-            {proposal.confidence === null ? null : <span className="rowcast-muted">{percent(proposal.confidence * 100)} sure</span>}
-            {onDecide && proposal.status === 'proposed' ? (
-              <>
-                <Act label="Accept" subject={proposal.title} act={() => onDecide(proposal, 'accepted')} />
-                <Act label="Reject" subject={proposal.title} act={() => onDecide(proposal, 'rejected')} />
-              </>
-            ) : <Pill status={proposal.status} />}
+            <span className="rowcast-side">
+              {proposal.confidence === null ? null : <span className="rowcast-muted">{percent(proposal.confidence * 100)} sure</span>}
+              {onDecide && proposal.status === 'proposed' ? (
+                <>
+                  <Act label="Accept" subject={proposal.title} act={() => onDecide(proposal, 'accepted')} />
+                  <Act label="Reject" subject={proposal.title} act={() => onDecide(proposal, 'rejected')} />
+                </>
+              ) : <Pill status={proposal.status} />}
+            </span>
           </div>
         </li>
       ))}

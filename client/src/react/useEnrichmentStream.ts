@@ -1,14 +1,16 @@
-'use client'
-
 import { useEffect, useMemo, useRef } from 'react'
 import { type EnrichmentData, enrichmentFeed, failure, hasEnded } from '../enrichment.js'
 import type { Component, ComponentEvent, EnrichmentEvent, EnrichmentState, EnrichmentStreamEvent } from '../events.gen.js'
 import type { Problem } from '../feed.js'
 import type { Status } from '../link.js'
+import { projectFeed } from '../project.js'
+import { useClient } from './provider.js'
 import { useFeed, useLatest } from './useFeed.js'
 
 export interface UseEnrichmentStreamOptions {
   readonly bomId: string
+  /** The project that it is in: then another run, whoever begins it, is followed too. A stream ends with its run. */
+  readonly projectId?: string | undefined
   /** false pauses: what is known stays. */
   readonly enabled?: boolean | undefined
   readonly onStarted?: ((state: EnrichmentState, event: EnrichmentEvent) => void) | undefined
@@ -48,7 +50,7 @@ const UNKNOWN: EnrichmentState = {
 
 /** A bill of materials while it is enriched. */
 export function useEnrichmentStream(options: UseEnrichmentStreamOptions): EnrichmentStream {
-  const { bomId, enabled, pollFallbackAfter: pollAfter, pollInterval } = options
+  const { bomId, projectId, enabled, pollFallbackAfter: pollAfter, pollInterval } = options
   const latest = useLatest(options)
   const ended = useRef<string | null>(null) // the run whose end the page has been told of
   const failed = useRef<Problem | null>(null) // what it has been told of else
@@ -70,7 +72,8 @@ export function useEnrichmentStream(options: UseEnrichmentStreamOptions): Enrich
       tellEnd(snapshot.data)
     },
   })
-  const { data, status, error } = used
+  const { data, status, error, reconnect } = used
+  useNextRun(bomId, enabled !== false && status === 'ended' && hasEnded(data.state) ? projectId : undefined, reconnect)
 
   useEffect(() => tellEnd(data), [data]) // the feed may have ended before this component came
   useEffect(() => {
@@ -88,11 +91,35 @@ export function useEnrichmentStream(options: UseEnrichmentStreamOptions): Enrich
       isPolling: used.isPolling,
       error,
       latestEvent: used.latestEvent,
-      reconnect: used.reconnect,
+      reconnect,
       retryCount: used.retryCount,
     }),
     [used, enabled],
   )
+}
+
+/** Calls `begin` when the project's feed tells of a run that is under way, once for each; undefined looks at nothing. */
+function useNextRun(bomId: string, projectId: string | undefined, begin: () => void): void {
+  const client = useClient()
+  const known = useRef(new Set<string>()) // the feed of the project may still tell of the run that has just ended
+  useEffect(() => {
+    if (projectId === undefined) return undefined
+    const feed = projectFeed({ projectId })
+    const [connection, release] = client.hold(feed, {})
+    const look = (): void => {
+      for (const { bomId: of, jobId, attempt, status } of connection.getSnapshot().data.jobs.values()) {
+        const run = `${jobId} ${attempt} ${status}`
+        if (of !== bomId || (status !== 'queued' && status !== 'running') || known.current.has(run)) continue
+        known.current.add(run)
+        return begin()
+      }
+    }
+    const stops = [connection.subscribe(look), client.activate(feed.name), release]
+    look()
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }, [client, bomId, projectId, begin])
 }
 
 function tellEvent(told: EnrichmentStreamEvent, to: UseEnrichmentStreamOptions): void {

@@ -1,5 +1,3 @@
-'use client'
-
 import { useCallback, useEffect, useInsertionEffect, useMemo, useRef, useSyncExternalStore } from 'react'
 import { type Snapshot, unknown } from '../connection.js'
 import type { Feed, FeedEvent } from '../feed.js'
@@ -46,7 +44,7 @@ export function useFeed<Data, Event extends FeedEvent>(
     },
     [client, feed, pollAfter, pollInterval, hear],
   )
-  const nothing = useMemo(() => unknown(feed), [feed])
+  const nothing = useMemo<Snapshot<Data, Event>>(() => ({ ...unknown(feed), status: enabled ? 'connecting' : 'idle' }), [feed, enabled])
   const snapshot = useSyncExternalStore(subscribe, () => client.snapshot(feed) ?? nothing, () => nothing)
   useEffect(() => (enabled ? client.activate(feed.name) : undefined), [client, feed, enabled, subscribe])
   const reconnect = useCallback(() => reconnecting.current(), [])

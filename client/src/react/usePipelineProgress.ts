@@ -1,5 +1,3 @@
-'use client'
-
 import { useEffect, useMemo, useRef } from 'react'
 import type { PipelineProgress } from '../events.gen.js'
 import type { Problem } from '../feed.js'

@@ -1,5 +1,3 @@
-'use client'
-
 import { useMemo } from 'react'
 import type { Job, ProjectStreamEvent, Proposal, Source } from '../events.gen.js'
 import { type ProjectData, projectFeed, type ProjectFeedOptions } from '../project.js'

@@ -1,5 +1,3 @@
-'use client'
-
 import { useCallback } from 'react'
 import { environment } from '../environment.js'
 import type { Problem } from '../feed.js'
