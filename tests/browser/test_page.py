@@ -99,6 +99,12 @@ def test_a_run_is_begun_paused_resumed_stopped_and_begun_again(page: Page) -> No
     page.press("Enriched", ".tools")
     page.sees("21 of 22", ".tools")
 
+    begun_elsewhere = project.start(bom)
+    page.until(lambda: page.badge == "Live")
+    page.sees("Pause", ".commands")
+    begun_elsewhere.all()
+    page.until(lambda: page.badge == "Ended" and figures(page)["Pending"] == "0")
+
 
 def test_an_ingestion_is_seen_as_it_happens(page: Page, stack: StackFacts) -> None:
     page.open_project()
@@ -176,7 +182,7 @@ def test_a_file_that_is_none_is_refused_in_words(page: Page, tmp_path: Path) -> 
 def test_what_is_not_there_is_told_so(page: Page) -> None:
     for path in ("project?id=x", "project", "bom?id=00000000-0000-4000-8000-00000000000f", "job?id=1"):
         page.open(path)
-        page.sees("for you here")
+        page.sees("There is no such")
     assert page.violations() == []
     page.press("Your projects", "main")
     page.sees("you are owner", ".cards")

@@ -7,8 +7,14 @@ export function problem(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason)
 }
 
-/** Runs commands one by one as they are given; `error` is why the last one did not work. */
-export function useAct(): { act: (command: (request: MakeRequest) => Promise<unknown>) => Promise<void>; error: string | null } {
+/** Runs commands one by one as they are given; `error` is why the last one did not work, until that is forgotten. */
+export interface Acting {
+  readonly act: (command: (request: MakeRequest) => Promise<unknown>) => Promise<void>
+  readonly error: string | null
+  readonly forget: () => void
+}
+
+export function useAct(): Acting {
   const request = useRequest()
   const [error, setError] = useState<string | null>(null)
   const act = useCallback(
@@ -22,7 +28,8 @@ export function useAct(): { act: (command: (request: MakeRequest) => Promise<unk
     },
     [request],
   )
-  return { act, error }
+  const forget = useCallback(() => setError(null), [])
+  return { act, error, forget }
 }
 
 export const json = (method: string, body: unknown): RequestInit => ({

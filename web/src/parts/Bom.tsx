@@ -12,7 +12,7 @@ import { Lines } from './Lines'
 import { Section } from './lists'
 import { Page } from './Page'
 import { isRefused } from './Project'
-import { Failure, Loading, NoAccess } from './states'
+import { Failure, Loading, NoAccess, Refusal } from './states'
 
 const SAY = {
   start: 'Enrich', again: 'Enrich again', pause: 'Pause', resume: 'Resume', stop: 'Stop',
@@ -29,13 +29,14 @@ export function Bom({ id }: { readonly id: string }): ReactNode {
   const lines = useLines(supabase, id)
   const stream = useEnrichmentStream({
     bomId: id,
+    projectId: row?.project_id,
     enabled: row !== null,
     onStarted: lines.reload, // a new run tries again what was not found
     onComplete: lines.reload, // some may have been told while the page was polling
     onComponentCompleted: lines.tell,
     onComponentFailed: lines.tell,
   })
-  const { act, error: refusal } = useAct()
+  const acting = useAct()
   const snapshot = stream.latestEvent?.event === 'snapshot' ? stream.latestEvent : null
   const first = useRef(true)
   useEffect(() => { // what was missed is in the rows alone
@@ -46,21 +47,19 @@ export function Bom({ id }: { readonly id: string }): ReactNode {
   if (row === null || isRefused({ ...stream, reason: null })) return <Page title="No access"><NoAccess what="bill of materials" /></Page>
   const above = row ? [[of?.name ?? 'Project', `/project?id=${row.project_id}`] as const] : []
   const mayWrite = of?.project_members.some((each) => each.user_id === session.user.id && each.role !== 'viewer') ?? false
-  const run = (command: Command) => () => act(async (request) => {
-    await request(`/api/boms/${id}/enrichment/${command === 'again' ? 'start' : command}`, { method: 'POST' })
-    if (command === 'again') stream.reconnect() // the stream ended with the run before
-  })
+  const run = (command: Command): Promise<void> =>
+    acting.act((request) => request(`/api/boms/${id}/enrichment/${command === 'again' ? 'start' : command}`, { method: 'POST' }))
   const { state } = stream
   return (
     <Page title={row?.filename ?? 'Bill of materials'} above={above} connection={stream}>
       {error && !row ? <Failure title="It can’t be read" action="Try again" onAction={again}>{error}</Failure> : null}
-      {refusal ? <p role="alert" className="wrong">{refusal}</p> : null}
+      <Refusal acting={acting} />
       {!row ? (error ? null : <Loading what="The bill of materials" />) : (
         <>
           {mayWrite && stream.status !== 'connecting' ? (
             <div className="commands">
               {(OFFERED[state.status] ?? []).map((command) => (
-                <button key={command} type="button" className={command === 'start' ? 'button primary' : 'button'} onClick={() => void run(command)()}>
+                <button key={command} type="button" className={command === 'start' ? 'button primary' : 'button'} onClick={() => void run(command)}>
                   {SAY[command]}
                 </button>
               ))}
@@ -69,7 +68,6 @@ export function Bom({ id }: { readonly id: string }): ReactNode {
           {state.current_stage === 'queued' && state.status === 'enriching' ? (
             <p className="notice">Waiting for a worker. If none is running: <code>rowcast enrich --catalogue FILE</code>.</p>
           ) : null}
-          <h2 className="hidden">How it goes</h2>
           <EnrichmentMonitorPanel bomId={id} filename="Enrichment" />
           <Section title="Lines" count={lines.rows.length}>
             {lines.error ? <p role="alert" className="wrong">{lines.error} <button type="button" className="button small" onClick={lines.reload}>Try again</button></p> : null}

@@ -11,24 +11,24 @@ import { useSession } from '../session'
 import { Section } from './lists'
 import { Page } from './Page'
 import { isRefused } from './Project'
-import { Loading, NoAccess } from './states'
+import { Loading, NoAccess, Refusal } from './states'
 
 export function JobView({ id, projectId }: { readonly id: string; readonly projectId: string }): ReactNode {
   const { supabase, session } = useSession()
   const feed = useProjectFeed({ projectId })
   const { row: of } = useRead(projectId, () => project(supabase, projectId))
-  const { act, error } = useAct()
+  const acting = useAct()
   const job = feed.data.jobs.get(id)
   if (of === null || isRefused(feed) || (feed.isReady && !job)) return <Page title="No access"><NoAccess what="job" /></Page>
   const above = [[of?.name ?? 'Project', `/project?id=${projectId}`]] as const
   if (!job) return <Page title="Job" above={above} connection={feed}><Loading what="The job" /></Page>
   const mayWrite = of?.project_members.some((each) => each.user_id === session.user.id && each.role !== 'viewer') ?? false
-  const command = (name: string) => () => act((request) => request(`/api/jobs/${id}/${name}`, { method: 'POST' }))
+  const command = (name: string) => () => acting.act((request) => request(`/api/jobs/${id}/${name}`, { method: 'POST' }))
   return (
     <Page title={job.title} above={above} connection={feed}>
-      {error ? <p role="alert" className="wrong">{error}</p> : null}
+      <Refusal acting={acting} />
       <Section title="Status">
-        <JobList jobs={[job]} label="This job" {...(mayWrite ? { onCancel: command('cancel'), onRetry: command('retry') } : {})} />
+        <JobList jobs={[job]} label="This job" renderTitle={what} {...(mayWrite ? { onCancel: command('cancel'), onRetry: command('retry') } : {})} />
       </Section>
       {job.status === 'queued' ? null : <PipelineProgress key={`${id} ${job.attempt}`} jobId={id} />}
       <Section title="History"><History job={job} /></Section>
@@ -36,12 +36,17 @@ export function JobView({ id, projectId }: { readonly id: string; readonly proje
   )
 }
 
+const sentence = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1).replaceAll('_', ' ')
+
+/** The page's own title says which job it is. */
+const what = ({ kind, attempt }: Job): string => sentence(kind) + (attempt > 1 ? `, attempt ${attempt}` : '')
+
 function History({ job }: { readonly job: Job }): ReactNode {
   const happened: [string, string | null][] = [
     ['Queued', job.createdAt],
-    [job.attempt > 1 ? `Begun, for the ${job.attempt}. time` : 'Begun', job.startedAt],
+    [job.attempt > 1 ? `Begun, attempt ${job.attempt}` : 'Begun', job.startedAt],
     [job.cancelRequested && job.finishedAt === null ? 'Asked to stop' : 'Last heard of', job.finishedAt === null ? job.updatedAt : null],
-    [job.status.charAt(0).toUpperCase() + job.status.slice(1), job.finishedAt],
+    [sentence(job.status), job.finishedAt],
   ]
   return (
     <ol className="rows">

@@ -6,13 +6,13 @@ import type { Job } from '@rowcast/client'
 import { JobList, type ProjectFeedState, ProposalList, SourceList, useProjectFeed } from '@rowcast/client/react'
 import Link from 'next/link'
 import { memo, type ReactNode, useMemo, useState } from 'react'
-import { json, useAct } from '../act'
+import { type Acting, json, useAct } from '../act'
 import { useCalm } from '../calm'
 import { boms, project, useRead } from '../rows'
 import { useSession } from '../session'
 import { Choice, Fewer, Section } from './lists'
 import { Page } from './Page'
-import { Empty, Failure, Loading, NoAccess } from './states'
+import { Empty, Failure, Loading, NoAccess, Refusal } from './states'
 import { Upload } from './Upload'
 
 /** In the order in which they are of interest. */
@@ -35,7 +35,8 @@ interface ViewProps {
 const View = memo(function View({ id, feed }: ViewProps): ReactNode {
   const { supabase, session } = useSession()
   const { row: known, error, again } = useRead(id, () => project(supabase, id))
-  const { act, error: refusal } = useAct()
+  const acting = useAct()
+  const { act } = acting
   const { jobs, sources, proposals } = feed
   const active = useMemo(() => UNDER_WAY.flatMap((status) => jobs.filter((job) => job.status === status)), [jobs])
   const ended = useMemo(() => jobs.filter((job) => !UNDER_WAY.includes(job.status)), [jobs])
@@ -51,7 +52,7 @@ const View = memo(function View({ id, feed }: ViewProps): ReactNode {
   return (
     <Page title={known?.name ?? 'Project'} connection={feed}>
       {error && !known ? <Failure title="The project can’t be read" action="Try again" onAction={again}>{error}</Failure> : null}
-      {refusal ? <p role="alert" className="wrong">{refusal}</p> : null}
+      <Refusal acting={acting} />
       {!feed.isReady ? <Loading what="The project" /> : (
         <>
           <dl className="strip" aria-label="At a glance">
@@ -100,7 +101,7 @@ const WHICH = [['proposed', 'To decide'], ['accepted', 'Accepted'], ['rejected',
 interface ProposalsProps {
   readonly feed: ProjectFeedState
   readonly mayWrite: boolean
-  readonly act: ReturnType<typeof useAct>['act']
+  readonly act: Acting['act']
 }
 
 function Proposals({ feed, mayWrite, act }: ProposalsProps): ReactNode {
@@ -142,7 +143,7 @@ function Boms({ projectId, jobs, mayWrite }: BomsProps): ReactNode {
               {rows.map((each) => (
                 <li key={each.id}>
                   <Link href={`/bom?id=${each.id}`}>{each.filename}</Link>
-                  <span className="muted">{each.total_items.toLocaleString('en')} lines, {runs.get(each.id)?.status ?? each.status}</span>
+                  <span className="muted">{each.total_items.toLocaleString('en')} {each.total_items === 1 ? 'line' : 'lines'}, {runs.get(each.id)?.status ?? each.status}</span>
                 </li>
               ))}
             </ul>

@@ -36,7 +36,7 @@ export function Fewer<Row>({ rows, first, children }: FewerProps<Row>): ReactNod
       {children(rows.slice(0, shown))}
       {left > 0 ? (
         <button type="button" className="button small" onClick={() => setShown(shown + 50)}>
-          Show {Math.min(left, 50)} more of {left.toLocaleString('en')}
+          {left > 50 ? `Show 50 more of ${left.toLocaleString('en')}` : `Show ${left} more`}
         </button>
       ) : null}
     </>

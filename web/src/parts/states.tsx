@@ -2,7 +2,9 @@
 
 // What a page shows when it has nothing to show: still loading, empty, failed, or not for this reader.
 
+import Link from 'next/link'
 import type { ReactNode } from 'react'
+import type { Acting } from '../act'
 
 export function Loading({ what }: { readonly what: string }): ReactNode {
   return (
@@ -11,6 +13,17 @@ export function Loading({ what }: { readonly what: string }): ReactNode {
       <span className="skeleton" aria-hidden="true" />
       <span className="skeleton" aria-hidden="true" />
       <span className="hidden">{what} …</span>
+    </div>
+  )
+}
+
+/** Why a command did not work, where it is seen however far down the page it was given. */
+export function Refusal({ acting: { error, forget } }: { readonly acting: Acting }): ReactNode {
+  if (error === null) return null
+  return (
+    <div className="refusal" role="alert">
+      <p>{error}</p>
+      <button type="button" className="button small" onClick={forget}>Close</button>
     </div>
   )
 }
@@ -36,9 +49,8 @@ export function Failure({ title, children, action, onAction }: FailureProps): Re
 export function NoAccess({ what }: { readonly what: string }): ReactNode {
   return (
     <div className="state" role="alert">
-      <h2>No {what} for you here</h2>
-      <p>It does not exist, or you are not a member of its project (any more). Ask an owner to add you, then open it again.</p>
-      <a className="button" href="/">Your projects</a>
+      <p>There is no such {what}, or you are not a member of {what === 'project' ? 'it' : 'its project'} (any more). Ask an owner to add you, then open it again.</p>
+      <Link className="button" href="/">Your projects</Link>
     </div>
   )
 }
