@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import psycopg
 from yarl import URL
 
 from devstack.errors import DevstackError
@@ -131,10 +132,23 @@ class Lite:
                 while process.returncode is None:
                     try:
                         async with session.get(f"{self.url}/auth/v1/health"):
+                            await self._first_request(session)
                             return
-                    except aiohttp.ClientConnectionError:
+                    except (aiohttp.ClientConnectionError, psycopg.OperationalError):
                         await asyncio.sleep(0.02)
         raise DevstackError(f"Supabase Lite did not start: {self._complaint()}")
+
+    async def _first_request(self, session: aiohttp.ClientSession) -> None:
+        """Reads no row of some table. The first request that reaches one makes Lite grant things in the database; of
+        several that come first at once, some would be answered 500, "tuple concurrently updated"."""
+        async with await psycopg.AsyncConnection.connect(self._database_url) as database:
+            tables = await database.execute(
+                "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' limit 1"
+            )
+            for (table,) in await tables.fetchall():
+                url = (URL(self.url) / "rest/v1" / table).with_query(limit=0)
+                async with session.get(url, headers={"apikey": self._keys.secret}):
+                    pass  # whatever it answers: that table may be nobody's to read
 
     async def wait(self) -> int:
         """Returns the server's exit status once it has ended."""

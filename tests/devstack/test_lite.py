@@ -115,6 +115,9 @@ async def test_it_migrates_and_serves_and_stops(server, database, migrations):
     with psycopg.connect(database) as connection:
         assert connection.execute("select count(*) from later").fetchone() == (0,)
     await server.start()
+    with psycopg.connect(database) as connection:  # several first requests that made it grant things would fail
+        granted = connection.execute("select has_table_privilege('anon', 'jobs', 'insert')").fetchone()
+        assert granted == (True,), "its first request, as the superuser that it is here, was the start's own"
     async with aiohttp.ClientSession(headers={"apikey": KEYS.secret}) as session:
         async with session.get(f"{server.url}/rest/v1/later") as answer:
             assert (answer.status, await answer.json()) == (200, [])
