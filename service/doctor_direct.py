@@ -15,8 +15,9 @@ from service.changes.rows import Rows
 from service.errors import DatabaseRefused, DatabaseUnavailable, in_words
 from service.findings import Finding, fail, ok, warn
 from service.settings import Settings
+from service.tables import Table
 
-MIGRATE = "Apply supabase/migrations to it: `supabase link`, then `supabase db push`."
+MIGRATE = "Apply rowcast's supabase/migrations: `supabase link`, then `supabase db push`."
 
 
 class Listening:
@@ -45,7 +46,7 @@ async def comes(event: asyncio.Event, generation: RealtimeGeneration, seconds: f
 async def examine_direct(client: httpx.AsyncClient, settings: Settings) -> AsyncIterator[Finding]:
     """What direct mode needs; see docs/adopting.md."""
     seen = "the database has none: direct mode, streams are not exact"
-    yield warn("change log", seen, f"`rowcast init` writes what makes them exact. Or: {MIGRATE}")
+    yield warn("change log", seen, "`rowcast init` writes the migration that makes them exact.")
     as_service = Rest(client, settings.supabase_url, settings.secret_key)
 
     async def ask(table: str, parameters: Mapping[str, str], reader: Reader | None) -> object:  # noqa: ARG001 - the service asks
@@ -54,19 +55,24 @@ async def examine_direct(client: httpx.AsyncClient, settings: Settings) -> Async
     try:
         await Rows(ask, settings.tables).check()
     except (DatabaseRefused, DatabaseUnavailable) as error:
-        yield fail("tables", str(error), "docs/adopting.md has what each must have. Or begin anew: " + MIGRATE)
+        advice = f"docs/adopting.md has what each must have. In a database that has none of them: {MIGRATE}"
+        yield fail("tables", str(error), advice)
         return
-    names = [table.there for table in settings.tables.ours.values()]
-    yield ok("tables", f"can be read: {', '.join(names)}")
+    tables = list(settings.tables.ours.values())
+    yield ok("tables", f"can be read: {_names(tables)}")
     anybody = Rest(client, settings.supabase_url, settings.publishable_key)
-    if shown := [name for name in names if await _shows_rows(anybody, name)]:
-        advice = f"alter table public.{shown[0]} enable row level security; and a policy that says who reads what."
-        yield warn("row level security", f"whoever has the publishable key reads: {', '.join(shown)}", advice)
+    if shown := [table for table in tables if await _shows_rows(anybody, table.there)]:
+        advice = f"alter table {shown[0].in_sql} enable row level security; and a policy that says who reads what."
+        yield warn("row level security", f"whoever has the publishable key reads: {_names(shown)}", advice)
     else:
         yield ok("row level security", "nothing is shown to whoever is not signed in")
     listening = Listening()
     generation = RealtimeGeneration(settings.supabase_url, settings.secret_key, listening, nudges(settings.tables))
-    yield await _subscribes(generation, listening, names, settings.reread_seconds)
+    yield await _subscribes(generation, listening, tables, settings.reread_seconds)
+
+
+def _names(tables: Sequence[Table]) -> str:
+    return ", ".join(table.there for table in tables)
 
 
 async def _shows_rows(rest: Rest, table: str) -> bool:
@@ -77,18 +83,19 @@ async def _shows_rows(rest: Rest, table: str) -> bool:
 
 
 async def _subscribes(
-    generation: RealtimeGeneration, listening: Listening, names: Sequence[str], seconds: float
+    generation: RealtimeGeneration, listening: Listening, tables: Sequence[Table], seconds: float
 ) -> Finding:
     about, slower = "Realtime", f"Until then changes are up to {seconds:g} s late."
     try:
         await generation.open()
         generation.join(FeedKey("project", str(uuid4())))
         if await comes(listening.subscribed, generation, READY_SECONDS):
-            return ok(about, f"tells of {', '.join(names)}")
+            return ok(about, f"tells of {_names(tables)}")
     except Exception as error:  # noqa: BLE001 - whatever stops the connection is what there is to tell
         advice = f"Is Realtime enabled for the project, and are WebSockets let through? {slower}"
         return warn(about, f"can't connect: {in_words(error)}", advice)
     finally:
         await generation.close()
-    advice = f"alter publication supabase_realtime add table public.{', public.'.join(names)}; {slower}"
+    all_of_them = ", ".join(table.in_sql for table in tables)
+    advice = f"alter publication supabase_realtime add table {all_of_them}; A view can't be in it. {slower}"
     return warn(about, "does not subscribe to the tables", advice)

@@ -58,17 +58,17 @@ class Upstream:
         await self.services.hub.close()
 
 
-async def has_log(rest: Rest) -> bool | None:
-    """Whether the database has a change log with the project feed in it; None when it can't be told now.
+async def has_log(rest: Rest) -> bool:
+    """Whether the database has a change log with the project feed in it. ``rest`` has the secret key.
 
-    ``rest`` has the secret key.
+    Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused` when it can't be told now.
     """
     try:
         await rest.ask("POST", "rpc/feed_heads", {}, body={"feed": PROJECT, "keys": []})
     except Refused as error:
-        return False if error.code in NO_SUCH_FUNCTION else None
-    except DatabaseUnavailable:
-        return None
+        if error.code in NO_SUCH_FUNCTION:
+            return False
+        raise
     return True
 
 
@@ -81,7 +81,7 @@ class Modes:
         self,
         logged: Upstream,
         direct: Upstream,
-        ask: Callable[[], Awaitable[bool | None]],
+        ask: Callable[[], Awaitable[bool]],
         on_log: Callable[[], None],
         seconds: float,
         random: Callable[[], float],
@@ -113,12 +113,16 @@ class Modes:
 
     async def _keep_choosing(self) -> None:
         waits = delays(self._random, limit=5.0)
+        in_vain = False
         while True:
             try:
                 if await self._choose():
                     return
+                in_vain = False
             except (DatabaseUnavailable, DatabaseRefused) as error:
-                logger.warning("the change log can't be taken yet", extra=fields(error=error))
+                if not in_vain:
+                    logger.warning("the change log can't be reached yet, it is tried again", extra=fields(error=error))
+                in_vain = True
             except Exception:  # a bug, but the choice must not be left open for it
                 logger.exception("choosing between log and direct mode failed")
             finally:
@@ -134,13 +138,17 @@ class Modes:
             self.mode = Mode.LOG
             logger.info("the database has a change log: streams are exact")
             self._on_log()
-        elif there is False and self.mode is None:
+        elif self.mode is None:
             self.mode, self.current = Mode.DIRECT, self._direct
             logger.warning(
                 "the database has no change log: direct mode, streams are not exact; rowcast init shows the way",
                 extra=fields(reread_seconds=self._seconds),
             )
-        return bool(there)
+            try:
+                await self._direct.log.heads(PROJECT, [])
+            except DatabaseRefused as error:
+                logger.error("direct mode can't read the tables", extra=fields(error=error))  # noqa: TRY400 - told whole
+        return there
 
     async def _move_to_log(self) -> None:
         hub, listener = self._direct.services.hub, self._direct.listener

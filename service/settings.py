@@ -14,6 +14,12 @@ from service.errors import SettingsError
 from service.proxies import Proxies, proxies
 from service.tables import STANDARD, Tables, mapped
 
+MEANT = {
+    "SUPABASE_URL": "the project's address, like https://abcd.supabase.co",
+    "SUPABASE_SECRET_KEY": "its secret key, sb_secret_… or the service_role key",
+    "SUPABASE_PUBLISHABLE_KEY": "its publishable key, sb_publishable_… or the anon key",
+}
+"""What must be set."""
 ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -57,8 +63,10 @@ def _tables(value: Any) -> Any:
         return value
     try:
         document = tomllib.loads(Path(value).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # both of what decoding and TOML have against it
-        raise ValueError(f"names {value!r}, which can't be read as TOML: {error}") from None
+    except OSError as error:
+        raise ValueError(f"names {value!r}, which can't be read: {error.strerror or error}") from None
+    except ValueError as error:  # what decoding, and what TOML has against it
+        raise ValueError(f"names {value!r}, which is no TOML: {error}") from None
     try:
         return mapped(document)
     except ValueError as error:
@@ -176,7 +184,7 @@ def _complaints(error: ValidationError) -> list[str]:
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0])
         if item["type"] == "missing":
-            told.append(f"{name} is not set.")
+            told.append(f"{name} is not set ({MEANT[name]}).")
         elif item["type"] == "value_error":
             told.append(f"{name} {item['ctx']['error']}.")
         else:

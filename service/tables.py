@@ -52,6 +52,11 @@ WHOLE = ("progress_current", "progress_total", "attempt")
 EPOCH = "1970-01-01T00:00:00+00:00"
 
 
+def in_sql(name: str) -> str:
+    """A name as SQL reads it after a dot: without quotes it takes capitals for small letters."""
+    return name if name == name.lower() else f'"{name}"'
+
+
 @dataclass(frozen=True)
 class Table:
     """``name`` is ours, ``there`` the database's; ``columns`` maps all known columns' names, ours to the database's."""
@@ -59,6 +64,14 @@ class Table:
     name: str
     there: str
     columns: Mapping[str, str]
+
+    @property
+    def in_sql(self) -> str:
+        return f"public.{in_sql(self.there)}"
+
+    def column(self, name: str) -> str:
+        """The database's column of our name, for SQL."""
+        return in_sql(self.columns[name])
 
     @cached_property
     def _ours(self) -> Mapping[str, str]:

@@ -63,6 +63,12 @@ def describe(message: dict[str, Any], state: State) -> str | None:
             return f"proposal {message['title']}" + ("" if confidence is None else f" ({confidence:.0%})")
         case "proposal_update":
             return f"proposal {message['title']} {message['status']}"
+        case "source_deleted":
+            return f"source {message['sourceId']} deleted"
+        case "job_deleted":
+            return f"job {message['jobId']} deleted"
+        case "proposal_deleted":
+            return f"proposal {message['proposalId']} deleted"
         case "stream_end":
             return f"stream ended: {message['reason']}"
         case "error":

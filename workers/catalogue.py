@@ -9,6 +9,7 @@ from typing import Protocol
 
 from boms.columns import Aliases
 from boms.decoding import decode
+from boms.errors import NotABom
 from boms.tables import Row, Table, read_table
 
 COLUMNS: Aliases = {
@@ -87,7 +88,10 @@ class CsvCatalogue:
         """Raises OSError, and :class:`boms.errors.NotABom` when the file holds no table of parts."""
         self.name = path.stem
         self._entries: dict[str, list[_Entry]] = {}
-        table = read_table(decode(path.read_bytes())[0], COLUMNS, "mpn")
+        try:
+            table = read_table(decode(path.read_bytes())[0], COLUMNS, "mpn")
+        except NotABom as error:
+            raise NotABom(f"The catalogue {path.name}: {error}") from None
         for row in table.rows:
             entry = _entry(table, row, self.name)
             if entry.mpn:

@@ -172,5 +172,5 @@ def _told(function: str, error: APIError) -> DatabaseRefused | DatabaseUnavailab
     code = str(error.code or "")
     if code == "PT404":
         return NoSuchRow(f"{function}: {error.message}")
-    message = f"{function}: {error.message} ({code})"
+    message = f"{function}: {error.message}{f' ({code})' if code else ''}"
     return DatabaseRefused(message) if REFUSED.fullmatch(code) else DatabaseUnavailable(message)

@@ -16,6 +16,8 @@ from service.tables import OPTIONAL, REQUIRED, Table, Tables
 PAGE = 1000
 NO_SUCH_COLUMN = ("42703", "PGRST204")
 NO_SUCH_TABLE = ("42P01", "PGRST205")
+NO_UUID = ("22P02", "42883")
+"""What is said of a type that NOBODYS can't be, or can't be compared with."""
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 """A key that no row has."""
 
@@ -41,13 +43,19 @@ class Rows:
     async def check(self) -> None:
         """Returns when every table can be read, and has what it must.
 
-        Raises :class:`DatabaseRefused` saying what it has not, or :class:`DatabaseUnavailable`.
+        Raises :class:`DatabaseRefused` saying what any of them has not, or :class:`DatabaseUnavailable`.
         """
-        await asyncio.gather(*(self._check(table) for table in self._tables.ours.values()))
+        complaints = await asyncio.gather(*(self._complaint(table) for table in self._tables.ours.values()))
+        if told := [complaint for complaint in complaints if complaint]:
+            raise DatabaseRefused("; ".join(told))
 
-    async def _check(self, table: Table) -> None:
-        if table.name not in self._columns or not await self._has(table, "id"):
-            await self._find_columns(table)
+    async def _complaint(self, table: Table) -> str:
+        try:
+            if table.name not in self._columns or not await self._has(table, "id"):
+                await self._find_columns(table)
+        except DatabaseRefused as error:
+            return str(error)
+        return ""
 
     async def read(self, key: FeedKey) -> State:
         """All rows of the key that its reader may see, oldest first. Raises as :meth:`check`."""
@@ -86,10 +94,7 @@ class Rows:
         known = (*REQUIRED[table.name], *OPTIONAL[table.name])
         there = known if await self._has(table, *known) else [name for name in known if await self._has(table, name)]
         if missing := [table.columns[name] for name in REQUIRED[table.name] if name not in there]:
-            raise DatabaseRefused(
-                f"the table {table.there} has no column {', '.join(missing)}; "
-                f"if it is called something else, say so in ROWCAST_TABLES, under [{table.name}]"
-            )
+            raise DatabaseRefused(f"the table {table.there} has no column {', '.join(missing)} ({_renamed(table)})")
         self._columns[table.name] = there
 
     async def _has(self, table: Table, *names: str) -> bool:
@@ -102,12 +107,15 @@ class Rows:
             if error.code in NO_SUCH_COLUMN:
                 return False
             if error.code in NO_SUCH_TABLE:
-                raise DatabaseRefused(
-                    f"there is no table {table.there}; "
-                    f"if it is called something else, say so in ROWCAST_TABLES, under [{table.name}]"
-                ) from None
+                raise DatabaseRefused(f"there is no table {table.there} ({_renamed(table)})") from None
+            if error.code in NO_UUID:
+                raise DatabaseRefused(f"{table.there}.{table.columns['project_id']} must be a uuid") from None
             raise
         return True
+
+
+def _renamed(table: Table) -> str:
+    return f"if it has another name, say so in ROWCAST_TABLES, under [{table.name}]"
 
 
 def _page(table: Table, said: Any) -> Sequence[Row]:

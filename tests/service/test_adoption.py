@@ -42,7 +42,7 @@ def test_a_project_that_is_well_can_be_tracked() -> None:
     ("changed", "begins", "advice"),
     [
         ({"jobs": None}, "FAIL jobs: there is no such table", "ROWCAST_TABLES, under [jobs]"),
-        ({"jobs": relation("id", kind="v")}, "FAIL jobs: it is no ordinary table", "the table behind it"),
+        ({"jobs": relation("id", kind="v")}, "FAIL jobs: it is a view", "name the one behind it"),
         ({"jobs": relation("id", "project_id", "title")}, "FAIL jobs: it has no column created_at, status", "[jobs]"),
         (
             {"jobs": replace(JOBS, columns={**JOBS.columns, "project_id": "bigint"})},
@@ -54,7 +54,7 @@ def test_a_project_that_is_well_can_be_tracked() -> None:
             "FAIL jobs: its primary key is id, project_id",
             "add primary key (id)",
         ),
-        ({"jobs": relation(*REQUIRED["jobs"], primary_key=[])}, "FAIL jobs: its primary key is not there", "add"),
+        ({"jobs": relation(*REQUIRED["jobs"], primary_key=[])}, "FAIL jobs: it has no primary key", "add"),
         ({"jobs": relation(*REQUIRED["jobs"], rls=False)}, "warn jobs: row level security is off", "enable row"),
         (
             {"jobs": relation(*REQUIRED["jobs"], published=False)},
@@ -65,6 +65,11 @@ def test_a_project_that_is_well_can_be_tracked() -> None:
             {"jobs": replace(JOBS, columns={**JOBS.columns, "created_at": "date", "attempt": "text"})},
             "warn jobs: types that may not fit: created_at is date and not timestamp with time zone, attempt is text",
             "a wrong time",
+        ),
+        (
+            {"jobs": relation("id", kind="part")},
+            "FAIL jobs: it is a part, or a parent, of another table",
+            "stay with direct mode",
         ),
         ({"jobs": relation(*REQUIRED["jobs"], indexed=["id"])}, "warn jobs: no index begins with project_id", "create"),
         ({PROJECTS: None}, "warn who may listen: there is no table projects", "every row"),

@@ -134,3 +134,29 @@ def test_tables_with_other_names_are_logged_and_told_by_ours(old: str) -> None:
     assert snapshot is not None
     [job] = [tables.ours["jobs"].row(row) for row in snapshot["it"]["rows"]["jobs"]]
     assert (job["title"], job["status"], job["id"]) == ("A", "completed", changes[0].row_id)
+
+
+def test_names_with_capitals_and_words_of_sql_can_be_tracked(old: str) -> None:
+    columns = {"id": "Id", "project_id": "ProjectId", "title": "order", "created_at": "MadeAt", "status": "user"}
+    tables = mapped({"jobs": {"table": "Tasks", "columns": columns}})
+    with psycopg.connect(old, autocommit=True) as database:
+        database.execute(
+            """create table public."Tasks" ("Id" int primary key, "ProjectId" uuid, "order" text, "user" text,
+            "MadeAt" timestamptz default now())"""
+        )
+        facts = look(old, tables)
+        database.execute(migration(facts, tables, shipped("change_log"), shipped("doctor")).encode())
+        database.execute("insert into \"Tasks\" values (1, %s, 'A')", [PROJECT])
+        logged = database.execute("select table_name, row_id from feed_changes").fetchall()
+        snapshot = database.execute("select project_snapshot(%s)", [PROJECT]).fetchone()
+    assert logged == [("Tasks", "1")]
+    assert snapshot is not None
+    assert [job["order"] for job in snapshot[0]["rows"]["jobs"]] == ["A"]
+
+
+def test_a_partition_is_seen_not_to_be_an_ordinary_table(old: str) -> None:
+    with psycopg.connect(old, autocommit=True) as database:
+        database.execute("create table public.parts (id int) partition by list (id)")
+        database.execute("create table public.part partition of public.parts default")
+    kinds = [look(old, mapped({"jobs": {"table": name}})).relations[name].kind for name in ("parts", "part")]
+    assert kinds == ["p", "part"]

@@ -117,13 +117,14 @@ SETTINGS = {
     "SUPABASE_URL": "http://127.0.0.1:1",
     "SUPABASE_SECRET_KEY": "sb_secret_x",
     "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x",
+    "ROWCAST_LOG_LEVEL": "error",  # that there is no database is no error of the command's
 }
 ERRORS: dict[str, tuple[list[str], Environment, int, str]] = {
     "an unknown command": (["nonsense"], {}, 2, r"No such command 'nonsense'"),
     "an unknown option": (["serve", "--nonsense"], {}, 2, r"No such option.*--nonsense.*\(rowcast serve -h"),
     "serve without its environment": (
         ["serve"], {}, 1,
-        r"SUPABASE_URL is not set\. SUPABASE_SECRET_KEY is not set\. SUPABASE_PUBLISHABLE_KEY is not set\.$",
+        r"SUPABASE_URL is not set \(.*\. SUPABASE_SECRET_KEY is not set \(.*\. SUPABASE_PUBLISHABLE_KEY is not set",
     ),
     "serve with a wrong environment": (
         ["serve"], {**SETTINGS, "SUPABASE_URL": "abcd", "ROWCAST_LOG_LEVEL": "loud"}, 1,
@@ -154,13 +155,13 @@ ERRORS: dict[str, tuple[list[str], Environment, int, str]] = {
     "enrich without a catalogue": (["enrich"], {}, 2, r"Missing option '--catalogue'"),
     "enrich with what is not there": (["enrich", "--catalogue", "none"], {}, 2, r"'none' does not exist"),
     "enrich with what is no catalogue": (
-        ["enrich", "--catalogue", __file__], {}, 1, r"This is no bill of materials: no line names its columns",
+        ["enrich", "--catalogue", __file__], {}, 1, r"The catalogue test_cli\.py: This is no bill of materials: no",
     ),
     "enrich for no project": (
-        ["enrich", __file__, "--catalogue", PARTS], {}, 2, r"Missing option --project: they go together\.",
+        ["enrich", __file__, "--catalogue", PARTS], {}, 2, r"Missing option --project: it gets FILE\.",
     ),
     "enrich of nothing": (
-        ["enrich", "--project", PROJECT, "--catalogue", PARTS], {}, 2, r"Missing argument FILE: they go together\.",
+        ["enrich", "--project", PROJECT, "--catalogue", PARTS], {}, 2, r"Missing argument FILE: --project gets it\.",
     ),
     "enrich of what is no bill of materials": (
         ["enrich", __file__, "--project", PROJECT, "--catalogue", PARTS],
@@ -297,7 +298,7 @@ def test_init_writes_what_is_missing_once_and_applies_nothing(run: Run, postgres
             assert database.execute("select to_regclass('feed_changes')").fetchone() == (None,)
         again = run("init", DATABASE_URL=url)
         assert again.returncode == 1
-        assert again.stderr.startswith(f"supabase/migrations/{file.name} is there already")
+        assert again.stderr.startswith(f"Nothing is written: supabase/migrations/{file.name} is there already")
 
 
 def test_init_writes_nothing_where_something_is_in_the_way(run: Run, postgres: Postgres, tmp_path: Path) -> None:
@@ -309,10 +310,10 @@ def test_init_writes_nothing_where_something_is_in_the_way(run: Run, postgres: P
     assert (
         "FAIL chores: there is no such table\n     → If it is called something else, say so in ROWCAST_T" in done.stdout
     )
-    assert done.stderr == "Nothing is written: 1 of these are in the way.\n"
+    assert done.stderr == "Nothing is written: what says FAIL is in the way.\n"
     assert not (tmp_path / "supabase").exists()
     tables.write_text("[jobs")
-    assert "ROWCAST_TABLES names 'tables.toml', which can't be read as TOML" in one_line(
+    assert "ROWCAST_TABLES names 'tables.toml', which is no TOML" in one_line(
         run("init", DATABASE_URL="postgresql://nowhere", ROWCAST_TABLES="tables.toml"), 1
     )
 

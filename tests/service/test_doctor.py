@@ -227,4 +227,4 @@ def test_the_command_tells_each_finding_and_ends_with_1_when_something_must_be_m
     ill = run(SUPABASE_SECRET_KEY="sb_secret_other")
     assert ill.returncode == 1
     assert "FAIL API keys: the secret key is not accepted\n     → Copy SUPABASE_SECRET_KEY" in ill.stdout
-    assert ill.stderr == "1 of these must be mended before the service can work.\n"
+    assert ill.stderr == "What says FAIL must be mended before the service can work.\n"

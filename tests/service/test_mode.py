@@ -21,7 +21,7 @@ from service.changes.differ import State
 from service.changes.direct import DirectListener
 from service.changes.log import ChangeLog
 from service.changes.rows import NOBODYS
-from service.errors import DatabaseRefused
+from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.mode import Mode, has_log
 from service.settings import Settings
 from tests.conftest import StackFacts
@@ -226,12 +226,13 @@ async def test_tables_and_columns_have_the_names_that_a_file_gives_them(
 
 
 async def test_a_name_that_is_not_there_keeps_the_service_from_being_ready_and_says_why(
-    old: StackFacts, tmp_path: Path
+    old: StackFacts, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "tables.toml"
     file.write_text('[jobs]\ncolumns.title = "label"\n')
     app = create_app(Settings.from_environment({**service_environment(old), "ROWCAST_TABLES": str(file)}))
     async with app.test_app():
+        await until(lambda: logged(caplog, "service.mode", logging.ERROR))
         answer = await app.test_client().get("/readyz")
         assert (answer.status_code, (await answer.get_json())["mode"]) == (503, "direct")
         assert "the table jobs has no column label" in (await answer.get_json())["reason"]
@@ -343,21 +344,31 @@ def doctor(stack: StackFacts) -> "subprocess.CompletedProcess[str]":
         (502, "<html>", None),
     ],
 )
-async def test_what_the_database_says_decides_and_nothing_else_does(status: int, body: object, there: bool) -> None:
+async def test_what_the_database_says_decides_and_nothing_else_does(
+    status: int, body: object, there: bool | None
+) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert (request.method, request.url.path) == ("POST", "/rest/v1/rpc/feed_heads")
         return httpx.Response(status, json=body)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        assert await has_log(Rest(client, "http://db", "sb_secret_x")) is there
+        asked = has_log(Rest(client, "http://db", "sb_secret_x"))
+        if there is None:
+            with pytest.raises((DatabaseRefused, DatabaseUnavailable)):
+                await asked
+        else:
+            assert await asked is there
 
 
-async def test_a_database_that_is_down_at_the_start_decides_once_it_is_back(stack: StackFacts) -> None:
+async def test_a_database_that_is_down_at_the_start_is_told_of_once_and_decides_when_it_is_back(
+    stack: StackFacts, caplog: pytest.LogCaptureFixture
+) -> None:
     async with faulty_proxy(stack.supabase_url, "rest") as proxy:
         settings = Settings.from_environment({**service_environment(stack), "SUPABASE_URL": proxy.url})
         async with pipeline.running(settings) as running:
             assert running.mode is None
             assert isinstance(running.log, ChangeLog)
+            assert len(logged(caplog, "service.mode", logging.WARNING)) == 1
             proxy.refused.clear()
             await until(lambda: running.mode is Mode.LOG)
             assert isinstance(running.log, ChangeLog)
@@ -380,7 +391,10 @@ async def test_a_log_that_cannot_be_taken_leaves_streams_as_they_are(
         viewer = hub.attach(topic, None)
         said.append(True)  # but there are no functions
         await until(lambda: logged(caplog, "service.mode", logging.WARNING)[1:])
-        assert logged(caplog, "service.mode", logging.WARNING)[1][1] == "the change log can't be taken yet"
+        assert (
+            logged(caplog, "service.mode", logging.WARNING)[1][1]
+            == "the change log can't be reached yet, it is tried again"
+        )
         assert (running.mode, running.services.hub, viewer.ending) == (Mode.DIRECT, hub, None)
         project.job()
         await until(lambda: viewer.has_news)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from service.errors import SettingsError
 from service.proxies import Proxies, proxies
-from service.settings import Settings
+from service.settings import MEANT, Settings
 from service.tables import STANDARD
 
 SECRET_KEY = "sb_secret_0123456789"
@@ -190,15 +190,13 @@ def test_a_wrong_value_is_told_with_what_would_be_right(name, text, said):
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])
 @pytest.mark.parametrize("name", REQUIRED)
 def test_empty_is_not_set(name, empty):
-    assert complaint(**{name: empty}) == f"{name} is not set."
+    assert complaint(**{name: empty}) == f"{name} is not set ({MEANT[name]})."
 
 
 def test_one_line_names_everything_that_is_missing():
     with pytest.raises(SettingsError) as raised:
         Settings.from_environment({})
-    assert str(raised.value) == (
-        "SUPABASE_URL is not set. SUPABASE_SECRET_KEY is not set. SUPABASE_PUBLISHABLE_KEY is not set."
-    )
+    assert str(raised.value) == " ".join(f"{name} is not set ({meant})." for name, meant in MEANT.items())
 
 
 def test_one_line_names_everything_that_is_wrong():
@@ -256,9 +254,9 @@ def test_tables_are_mapped_by_a_file(tmp_path):
     file.write_text('[jobs]\ntable = "tasks"\n')
     assert read(ROWCAST_TABLES=str(file)).tables.ours["jobs"].there == "tasks"
     file.write_text("[jobs")
-    assert "which can't be read as TOML: " in complaint(ROWCAST_TABLES=str(file))
+    assert "which is no TOML: " in complaint(ROWCAST_TABLES=str(file))
     file.write_text('[documents]\ntable = "x"\n')
     assert complaint(ROWCAST_TABLES=str(file)).endswith(
         "tables.toml', in which 'documents' is none of ingestion_sources, jobs, proposed_nodes."
     )
-    assert "No such file" in complaint(ROWCAST_TABLES=str(tmp_path / "none.toml"))
+    assert complaint(ROWCAST_TABLES=str(tmp_path / "none.toml")).endswith("can't be read: No such file or directory.")

@@ -54,7 +54,9 @@ LINES = [
     ({**PROPOSAL, "type": "proposal_update", "status": "accepted"}, "proposal Tables accepted"),
     ({"type": "stream_end", "reason": "shutdown", "reconnect": True}, "stream ended: shutdown"),
     ({"type": "error", "code": "upstream_unavailable", "message": "No."}, "error upstream_unavailable: No."),
-    ({"type": "job_deleted", "jobId": "j"}, None),
+    ({"type": "source_deleted", "sourceId": "s"}, "source s deleted"),
+    ({"type": "job_deleted", "jobId": "j"}, "job j deleted"),
+    ({"type": "proposal_deleted", "proposalId": "p"}, "proposal p deleted"),
     ({"type": "something_new"}, None),
 ]  # fmt: skip
 

@@ -129,16 +129,29 @@ async def test_a_column_that_comes_to_be_missing_is_noticed() -> None:
     await rows.read(KEY)
 
 
-async def test_what_is_missing_is_named_with_what_would_help() -> None:
+async def test_all_that_is_missing_is_named_with_what_would_help() -> None:
     database = Database({name: [column for column in EVERYTHING[name] if column != "title"] for name in EVERYTHING})
-    with pytest.raises(
-        DatabaseRefused, match=r"^the table (jobs|proposed_nodes) has no column title; if it is called "
-    ):
+    del database.columns["ingestion_sources"]
+    with pytest.raises(DatabaseRefused) as raised:
         await reading(database).check()
-    with pytest.raises(
-        DatabaseRefused, match=r"^there is no table jobs; if it is called something else, say so in ROWC"
-    ):
-        await reading(Database({name: EVERYTHING[name] for name in EVERYTHING if name != "jobs"})).check()
+    assert str(raised.value).split("; ") == [
+        f"{seen} (if it has another name, say so in ROWCAST_TABLES, under [{name}])"
+        for seen, name in (
+            ("there is no table ingestion_sources", "ingestion_sources"),
+            ("the table jobs has no column title", "jobs"),
+            ("the table proposed_nodes has no column title", "proposed_nodes"),
+        )
+    ]
+
+
+async def test_a_key_that_is_no_uuid_is_named() -> None:
+    async def ask(table: str, parameters: Mapping[str, str], reader: Reader | None) -> Any:
+        if table == "jobs" and "project_id" in parameters:
+            raise Refused("invalid input syntax for type bigint", 400, "22P02")
+        return []
+
+    with pytest.raises(DatabaseRefused, match=r"^jobs\.project_id must be a uuid$"):
+        await Rows(ask, STANDARD).check()
 
 
 @pytest.mark.parametrize("answer", [{"message": "hello"}, "<html>", [1]])
