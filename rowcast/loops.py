@@ -220,7 +220,7 @@ class patch_tqdm:  # noqa: N801 - is called like a function
             before(bar)
             link: _Link | None = getattr(bar, "rowcast_link", None)
             if link is not None and not link.looping:
-                total = getattr(bar, "total", None)
+                total = _whole(getattr(bar, "total", None))
                 link.close(over=total is not None and link.n >= total)
 
         return close

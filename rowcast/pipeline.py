@@ -67,6 +67,7 @@ class Stage:
     began: float | None = None  # the run under way
     spent: float = 0.0  # in the runs before
     over: bool = False
+    left: bool = False  # its loop was; so it is the next stage that ends it
     best: float = 0.0  # the largest fraction told
     parent: "Stage | None" = None
     inner: list[Track] = field(default_factory=list)
@@ -162,7 +163,7 @@ class Pipeline:
             for left in (self.current, *(each for each in self._stages.values() if each.parent is self.current)):
                 left.leave(at)
         stage.weight = weight or stage.weight or 1.0
-        stage.spent, stage.began, stage.over, stage.parent = stage.duration(at), at, False, None
+        stage.spent, stage.began, stage.over, stage.left, stage.parent = stage.duration(at), at, False, False, None
         stage.base = stage.processed
         stage.processed += done
         stage.done += done

@@ -244,7 +244,7 @@ class Run:
         self._top: Stage | None = None
         around = job._place()
         under_way = job._state.pipeline.current
-        if around is None and nests and under_way.named and not under_way.over:
+        if around is None and nests and under_way.named and not (under_way.over or under_way.left):
             around = Place(job, under_way, None, None)
         with job._reporting():
             pipeline, now = job._state.pipeline, job._writer.clock()
@@ -301,6 +301,8 @@ class Run:
         with self._job._writer.lock:
             if isinstance(self.place.where, Track):
                 self._job._state.pipeline.leave(self.place.where)
+            if self._top is not None:
+                self._top.left = True
             if self._worker is not None:
                 self._worker.track = None
 

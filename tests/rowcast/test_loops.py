@@ -67,7 +67,8 @@ def test_a_loop_that_is_left_is_not_over_and_the_next_one_nests_in_nothing(job, 
         if item == "b":
             break
     assert stages(job) == {"reading": (1, 3, "in_progress")}
-    assert job._place() is None
+    list(bar("xy", desc="writing"))
+    assert stages(job) == {"reading": (1, 3, "completed"), "writing": (2, 2, "completed")}
 
 
 @BARS
@@ -77,6 +78,14 @@ def test_in_a_stage_under_way_a_bar_is_a_part_of_it(job, patched, bar):
         assert list(bar("abcd", desc="Batches")) == ["a", "b", "c", "d"]
         job.advance()
     assert stages(job) == {"embedding": (2, 2, "completed"), "Batches": (8, None, "in_progress")}
+
+
+@BARS
+def test_a_bar_that_counts_fractions_is_over_at_its_end(job, patched, bar):
+    with bar(total=1.5, desc="loading") as moved:
+        moved.update(1.5)
+    list(bar("xy", desc="writing"))
+    assert stages(job) == {"loading": (1, 1, "completed"), "writing": (2, 2, "completed")}
 
 
 @BARS

@@ -53,7 +53,7 @@ def test_a_generator_that_ends_ends_its_stage(job):
     assert list(job.track(iter("abc"), "reading")) == ["a", "b", "c"]
     assert told(job)["stages"]["reading"] | {"duration_ms": 0} == {
         "name": "reading", "status": "completed", "processed": 3, "total": 3, "in_flight": 0, "progress_percent": 100.0,
-        "duration_ms": 0, "is_complete": True, "weight": 1.0,
+        "duration_ms": 0, "is_complete": True, "weight": 1.0, "position": 0,
     }  # fmt: skip
 
 
