@@ -125,7 +125,7 @@ def serve(bind: str | None, config: Path | None) -> None:
     """Run the service.
 
     The environment says for which Supabase project: SUPABASE_URL, SUPABASE_SECRET_KEY, SUPABASE_PUBLISHABLE_KEY, for
-    some SUPABASE_JWT_SECRET. README.md lists these and all else that can be set.
+    some SUPABASE_JWT_SECRET. docs/operations.md lists all that can be set.
     """
     need("service", "quart", "hypercorn", "supabase", "jwt")
     from service.app import create_app

@@ -1,4 +1,4 @@
-"""What the service is told by its environment. README.md lists every variable with its default."""
+"""What the service is told by its environment. docs/operations.md lists every variable."""
 
 import re
 import tomllib
