@@ -142,11 +142,16 @@ end $$;
 comment on function public.job_heartbeat(uuid, int, uuid) is
   'A worker says that it is alive and holds its job for lease_seconds more; {status, cancel_requested} tells it whether to go on. A stalled job runs again. With the claim of a claimed job: status lost, and nothing else, when that is not its claim any more; without one also when somebody has claimed or queued it.';
 
--- As before, but that a job is given up as above, that another attempt begins with a pipeline of its own, and that each
--- claim has progress numbers of its own.
+-- The queue is read kind by kind, in the order of this index, and passes over what other workers are just claiming: to sort
+-- it would be to read all of it.
+drop index public.jobs_queue;
+create index jobs_queue on public.jobs (kind, priority desc, created_at, id) where status = 'queued';
+
+-- As before, but for that; and that a job is given up as above, that another attempt begins with a pipeline of its own, and
+-- each claim with progress numbers of its own.
 create or replace function public.claim_job(kinds text[], lease_seconds int default 60, job_id uuid default null)
 returns json language plpgsql security definer set search_path = '' set timezone = 'UTC' as $$
-declare job public.jobs; token uuid;
+declare job public.jobs; token uuid; first uuid; passed uuid[];
 begin
   perform rowcast.check_lease(lease_seconds);
   if kinds is null or cardinality(kinds) = 0 then
@@ -157,14 +162,20 @@ begin
       where j.kind = any (kinds) and j.status in ('running', 'stalled') and j.lease_until < now()
         and (j.attempt < j.max_attempts or rowcast.hopeless(j)) and (claim_job.job_id is null or j.id = claim_job.job_id)
       order by j.lease_until limit 1 for update skip locked;
-    if not found then
-      select * into job from public.jobs j where j.kind = any (kinds) and j.status = 'queued'
-          and (claim_job.job_id is null or j.id = claim_job.job_id)
-        order by j.priority desc, j.created_at, j.id limit 1 for update skip locked;
-    end if;
-    if not found then
-      return null;
-    elsif not rowcast.give_up(job) then
+    passed := '{}';
+    while not found loop
+      select best.id into first from unnest(kinds) k, lateral (
+          select j.id, j.priority, j.created_at from public.jobs j
+          where j.kind = k and j.status = 'queued' and (claim_job.job_id is null or j.id = claim_job.job_id) and j.id <> all (passed)
+          order by j.priority desc, j.created_at, j.id limit 1) best
+        order by best.priority desc, best.created_at, best.id limit 1;
+      if not found then
+        return null;
+      end if;
+      select * into job from public.jobs j where j.id = first and j.status = 'queued' for update skip locked;
+      passed := passed || first;
+    end loop;
+    if not rowcast.give_up(job) then
       update public.jobs j set status = 'running', attempt = j.attempt + (j.status <> 'queued')::int, error_message = null,
           pipeline = case j.status when 'queued' then j.pipeline end,
           progress_number = ((j.progress_number >> 32) + 1) << 32,  -- below 2^53 for two million claims

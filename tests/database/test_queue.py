@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import errors
 
-from .conftest import Connection, one
+from .conftest import Connection, new_project, one
 
 
 def queue(db: Connection, project: UUID, title: str = "J", **columns: object) -> UUID:
@@ -75,11 +75,23 @@ def test_a_claim_runs_the_job_and_tells_what_it_is_asked_to_do(db: Connection, p
 def test_workers_that_claim_at_once_get_different_jobs(
     db: Connection, connect: Callable[[], Connection], project: UUID
 ) -> None:
-    jobs = {str(queue(db, project)) for _ in range(3)}
+    jobs = [str(queue(db, project, priority=priority)) for priority in (9, 7, 5)]
+    db.execute("update jobs set kind = 'other' where priority = 7")
     workers = [connect() for _ in range(4)]  # none of them commits before all have claimed
-    taken = [claim(worker) for worker in workers]
-    assert {held["job"]["id"] for held in taken[:3]} == jobs
-    assert taken[3] is None
+    taken: list[Any] = [one(worker, "select claim_job('{k,other}')") for worker in workers]
+    assert [held and held["job"]["id"] for held in taken] == [*jobs, None]
+
+
+def test_a_claim_does_not_read_the_whole_queue(sandbox: Connection) -> None:
+    read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'jobs'::regclass"
+    sandbox.execute(
+        "insert into jobs (project_id, kind, title) select %s, 'k' || n %% 2, 'J' from generate_series(1, 2000) n",
+        [new_project(sandbox)],
+    )
+    before: Any = one(sandbox, read)
+    assert one(sandbox, "select claim_job('{k0,k1}')") is not None
+    after: Any = one(sandbox, read)
+    assert after - before < 100
 
 
 def test_a_job_whose_worker_is_lost_is_taken_over_and_the_old_worker_shut_out(db: Connection, project: UUID) -> None:
