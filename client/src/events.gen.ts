@@ -376,6 +376,7 @@ export type PipelineMessage =
   | Complete
   | JobError
   | Live
+  | Reauth
   | StreamEnd;
 
 /** The newest state of the job, at most twice a second, and never without the last. */
@@ -403,6 +404,7 @@ export type PipelinesMessage =
   | JobComplete
   | JobError
   | Live
+  | Reauth
   | StreamEnd;
 
 /** One of the workers that share a job's work. */
@@ -825,6 +827,7 @@ export interface PipelineEvents {
   complete: Complete;
   error: JobError;
   live: Live;
+  reauth: Reauth;
   stream_end: StreamEnd;
 }
 
@@ -838,6 +841,7 @@ export const pipelineEventNames = [
   "complete",
   "error",
   "live",
+  "reauth",
   "stream_end",
 ] as const satisfies readonly (keyof PipelineEvents)[];
 
@@ -847,6 +851,7 @@ export interface PipelinesEvents {
   complete: JobComplete;
   error: JobError;
   live: Live;
+  reauth: Reauth;
   stream_end: StreamEnd;
 }
 
@@ -860,6 +865,7 @@ export const pipelinesEventNames = [
   "complete",
   "error",
   "live",
+  "reauth",
   "stream_end",
 ] as const satisfies readonly (keyof PipelinesEvents)[];
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, RootModel, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
-from service.events.model import Live, SnakeMessage, SnakeModel, StreamEnd, moment
+from service.events.model import Live, Reauth, SnakeMessage, SnakeModel, StreamEnd, moment
 
 EXACT = 2**53
 ACTIVE = frozenset({"queued", "running", "paused", "stalled"})
@@ -147,11 +147,11 @@ class JobComplete(Complete):
     job_id: str
 
 
-class PipelineMessage(RootModel[PipelineProgress | Complete | JobError | Live | StreamEnd]):
+class PipelineMessage(RootModel[PipelineProgress | Complete | JobError | Live | Reauth | StreamEnd]):
     """A message of the stream of one job's pipeline, known by its event's name."""
 
 
-class PipelinesMessage(RootModel[JobPipelineProgress | JobComplete | JobError | Live | StreamEnd]):
+class PipelinesMessage(RootModel[JobPipelineProgress | JobComplete | JobError | Live | Reauth | StreamEnd]):
     """A message of the stream of all active jobs' pipelines, known by its event's name."""
 
 

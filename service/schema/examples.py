@@ -76,10 +76,11 @@ JOB_ROW: Mapping[str, Any] = {
     },
 }  # fmt: skip
 LIVE = Live(live=False, reason="Realtime does not answer")
+REAUTH = Reauth.model_validate({"expires_at": LATER})
 CONTROL: tuple[Message, ...] = (
     LIVE,
     Reset(reason="the cursor is too old, or not from this database"),
-    Reauth.model_validate({"expires_at": LATER}),
+    REAUTH,
     StreamError(code="upstream_unavailable", message="The database can't be asked."),
 )
 """What streams of any feed say of themselves."""
@@ -179,7 +180,7 @@ def enrichment() -> Examples:
 def pipeline(*, several: bool) -> Examples:
     """As told on a stream of several jobs, or of one."""
     ended = {**JOB_ROW, "status": "completed"}, {**JOB_ROW, "status": "failed", "error_message": "It is not UTF-8."}
-    told = (progress(JOB_ROW, several=several), *(ending(row, several=several) for row in ended), LIVE)
+    told = (progress(JOB_ROW, several=several), *(ending(row, several=several) for row in ended), LIVE, REAUTH)
     messages = [message for message in (*told, Ending.SHUTDOWN.message) if message is not None]
     return {encoded.type: encoded.data for encoded in map(encode, messages)}
 

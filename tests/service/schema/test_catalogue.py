@@ -29,6 +29,11 @@ def test_a_stream_sends_what_its_feed_translates_and_what_all_say_of_themselves(
     assert stream.named == feed.named
 
 
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_every_stream_may_lose_realtime_warn_of_its_token_s_end_and_end(stream: Stream) -> None:
+    assert {"live", "reauth", "stream_end"} <= {type_ for type_, _ in messages(stream)}
+
+
 def test_every_schema_is_one_and_refers_to_what_is_there() -> None:
     for name, schema in schemas().items():
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
