@@ -2,7 +2,7 @@
 import { act, type ReactNode } from 'react'
 import { createRoot, type Root } from 'react-dom/client'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Job } from '../src/events.gen.js'
+import type { Job, Proposal } from '../src/events.gen.js'
 import {
   ConnectionBadge, EnrichmentMonitorPanel, EnrichmentProgressBar, EnrichmentStageIndicator, EnrichmentStats, JobList,
   PipelineProgress, ProposalList, RequestError, RowcastProvider, SourceList, useRequest,
@@ -209,11 +209,14 @@ describe('lists', () => {
 
   it('have buttons that wait for what they have begun', async () => {
     let finish = (): void => {}
-    await show(<JobList jobs={[job]} onCancel={() => new Promise<void>((resolve) => (finish = resolve))} />)
+    const onCancel = vi.fn(() => new Promise<void>((resolve) => (finish = resolve)))
+    await show(<JobList jobs={[job]} onCancel={onCancel} />)
     await click('button')
-    expect(attributes('button', 'disabled', 'aria-busy')).toEqual(['', 'true'])
+    await click('button')
+    expect(onCancel).toHaveBeenCalledOnce()
+    expect(attributes('button', 'aria-disabled', 'aria-busy')).toEqual(['true', 'true'])
     await act(async () => finish())
-    expect(attributes('button', 'disabled', 'aria-busy')).toEqual([null, 'false'])
+    expect(attributes('button', 'aria-disabled', 'aria-busy')).toEqual(['false', 'false'])
   })
 
   it('of sources say why they failed', async () => {
@@ -230,6 +233,22 @@ describe('lists', () => {
     expect(onDecide.mock.calls).toEqual([[proposal, 'accepted'], [proposal, 'rejected']])
     await show(<ProposalList proposals={project.snapshot.proposals.map((each) => ({ ...each, status: 'accepted' as const }))} onDecide={onDecide} />)
     expect([element.querySelector('button'), text('.rowcast-pill')]).toEqual([null, 'Accepted'])
+  })
+
+  it('keep the focus where a row goes', async () => {
+    const [first] = project.snapshot.proposals as [Proposal]
+    const three = ['a', 'b', 'c'].map((name) => ({ ...first, proposalId: name, title: name }))
+    const at = (name: string, label: string): HTMLElement => find(button(`${label} ${name}`))
+    const rows = (some: readonly Proposal[]): Promise<void> => show(<ProposalList proposals={some} onDecide={vi.fn()} />)
+    await rows(three)
+    await act(async () => at('b', 'Reject').focus())
+    await rows(three.filter(({ title }) => title !== 'b'))
+    expect(document.activeElement?.textContent).toBe('Reject c')
+    await rows(three.slice(0, 1))
+    expect(document.activeElement?.textContent).toBe('Reject a')
+    await act(async () => at('a', 'Reject').blur())
+    await rows(three.slice(1))
+    expect(document.activeElement).toBe(document.body)
   })
 
   it('say that they are empty', async () => {

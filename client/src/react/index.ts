@@ -11,6 +11,7 @@ export {
   EnrichmentMonitorPanel, type EnrichmentMonitorPanelProps, EnrichmentProgressBar, type EnrichmentProgressBarProps,
   EnrichmentStageIndicator, type EnrichmentStageIndicatorProps, EnrichmentStats, type EnrichmentStatsProps,
 } from './enrichment.js'
+export { Pill } from './Pill.js'
 export { PipelineBoard, PipelineProgress, type PipelineProgressProps } from './pipeline.js'
 export {
   type Action, JobList, type JobListProps, ProposalList, type ProposalListProps, SourceList, type SourceListProps,

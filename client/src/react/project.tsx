@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from 'react'
+import { type FocusEvent, type ReactNode, useEffect, useRef, useState } from 'react'
 import type { Job, Proposal, Source } from '../events.gen.js'
 import { Bar } from './Bar.js'
 import { count, duration, percent, words } from './format.js'
@@ -17,6 +17,7 @@ interface ActProps {
 function Act({ label, subject, act }: ActProps): ReactNode {
   const [isBusy, setBusy] = useState(false)
   const run = async (): Promise<void> => {
+    if (isBusy) return
     setBusy(true)
     try {
       await act()
@@ -25,15 +26,35 @@ function Act({ label, subject, act }: ActProps): ReactNode {
     }
   }
   return (
-    <button type="button" className="rowcast-button" disabled={isBusy} aria-busy={isBusy} onClick={() => void run()}>
+    <button type="button" className="rowcast-button" aria-disabled={isBusy} aria-busy={isBusy} onClick={() => void run()}>
       {label}<span className="rowcast-hidden"> {subject}</span>
     </button>
   )
 }
 
+const controls = (row: Element | undefined): HTMLElement[] => [...(row?.querySelectorAll<HTMLElement>('a, button') ?? [])]
+
 function Rows({ label, empty, children }: { readonly label: string; readonly empty: string; readonly children: readonly ReactNode[] }): ReactNode {
+  const list = useRef<HTMLUListElement>(null)
+  const focused = useRef<{ readonly control: Element; readonly row: number; readonly place: number } | null>(null)
+  useEffect(() => { // a row that is decided on goes, and would take the focus of whoever uses the keyboard with it
+    if (!focused.current || focused.current.control.isConnected) return
+    const { row, place } = focused.current
+    focused.current = null
+    const rows = list.current?.children ?? []
+    const next = controls(rows[Math.min(row, rows.length - 1)])
+    if (document.activeElement === document.body) next[Math.min(place, next.length - 1)]?.focus()
+  })
+  const note = ({ target, currentTarget }: FocusEvent): void => {
+    const row = [...currentTarget.children].findIndex((each) => each.contains(target))
+    focused.current = { control: target, row, place: controls(currentTarget.children[row]).indexOf(target as HTMLElement) }
+  }
   if (children.length === 0) return <p className="rowcast rowcast-empty">{empty}</p>
-  return <ul className="rowcast rowcast-rows" aria-label={label}>{children}</ul>
+  return (
+    <ul ref={list} className="rowcast rowcast-rows" aria-label={label} onFocus={note} onBlur={() => (focused.current = null)}>
+      {children}
+    </ul>
+  )
 }
 
 const UNDER_WAY = new Set(['queued', 'running', 'paused', 'stalled'])

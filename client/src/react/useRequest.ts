@@ -1,6 +1,7 @@
 import { useCallback } from 'react'
 import { environment } from '../environment.js'
 import type { Problem } from '../feed.js'
+import { problemOf } from '../link.js'
 import { useClient } from './provider.js'
 
 /** What the service answers in place of what was asked for. */
@@ -29,10 +30,12 @@ export function useRequest(): MakeRequest {
       }
       let response = await send(false)
       if (response.status === 401) response = await send(true)
-      const answer: unknown = await response.json().catch(() => null)
-      if (response.ok) return answer as Answer
-      const { error, message } = (answer ?? {}) as { error?: string; message?: string }
-      throw new RequestError(response.status, error ?? `http_${response.status}`, message ?? `The server answered ${response.status}.`)
+      if (!response.ok) {
+        const { code, message } = await problemOf(response)
+        throw new RequestError(response.status, code, message)
+      }
+      const answer = await response.text()
+      return (answer === '' ? null : JSON.parse(answer)) as Answer
     },
     [client],
   )
