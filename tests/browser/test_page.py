@@ -68,7 +68,7 @@ def test_from_signing_in_to_the_last_outcome(reader: Page, worker: None) -> None
     assert reader.violations() == []
 
     reader.press("Test", ".top")
-    reader.sees("157 lines, completed")
+    reader.sees("157 lines Completed")
     reader.sees("Enriching hackrf-one-bom.csv", "[aria-label='Ended jobs']")
     assert reader.browser.log() == []
 

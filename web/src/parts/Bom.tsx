@@ -2,8 +2,9 @@
 
 // A bill of materials: how its enrichment goes, and its lines.
 
-import { EnrichmentMonitorPanel, useEnrichmentStream } from '@rowcast/client/react'
-import { type ReactNode, useEffect, useRef } from 'react'
+import { enrichmentFeed } from '@rowcast/client'
+import { EnrichmentMonitorPanel, useEnrichmentStream, useFeed } from '@rowcast/client/react'
+import { type ReactNode, useRef } from 'react'
 import { useAct } from '../act'
 import { useLines } from '../lines'
 import { bom, project, useRead } from '../rows'
@@ -37,14 +38,18 @@ export function Bom({ id }: { readonly id: string }): ReactNode {
     onComponentFailed: lines.tell,
   })
   const acting = useAct()
-  const snapshot = stream.latestEvent?.event === 'snapshot' ? stream.latestEvent : null
-  const first = useRef(true)
-  useEffect(() => { // what was missed is in the rows alone
-    if (snapshot && !first.current) lines.reload()
-    if (snapshot) first.current = false
-  }, [snapshot, lines.reload])
+  const isFirst = useRef(true)
+  useFeed(enrichmentFeed({ bomId: id }), {
+    enabled: row !== null,
+    onEvents(events) {
+      const snapshots = events.filter((told) => told.event === 'snapshot')
+      for (const { data } of snapshots) data.components.forEach(lines.tell) // newer than the rows that are being read
+      if (!isFirst.current && (snapshots.length || events.some(({ event }) => event === 'reset'))) lines.reload() // what was missed is in the rows alone
+      if (snapshots.length) isFirst.current = false
+    },
+  })
 
-  if (row === null || isRefused({ ...stream, reason: null })) return <Page title="No access"><NoAccess what="bill of materials" /></Page>
+  if (row === null || isRefused(stream)) return <Page title="No access"><NoAccess what="bill of materials" /></Page>
   const above = row ? [[of?.name ?? 'Project', `/project?id=${row.project_id}`] as const] : []
   const mayWrite = of?.project_members.some((each) => each.user_id === session.user.id && each.role !== 'viewer') ?? false
   const run = (command: Command): Promise<void> =>

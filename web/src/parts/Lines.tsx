@@ -2,6 +2,7 @@
 
 // Up to twenty thousand lines in a table that holds only those in sight.
 
+import { Pill } from '@rowcast/client/react'
 import { type ReactNode, useDeferredValue, useMemo, useState } from 'react'
 import type { LineRow } from '../rows'
 import { Choice } from './lists'
@@ -16,10 +17,6 @@ const STATUSES = [
 ] as const
 type Which = (typeof STATUSES)[number][0]
 
-const KINDS: Record<LineRow['status'], readonly [kind: string, name: string]> = {
-  pending: ['none', 'Pending'], enriching: ['accent', 'Enriching'], enriched: ['good', 'Enriched'],
-  failed: ['bad', 'Failed'], not_found: ['warn', 'Not found'],
-}
 const COLUMNS = [
   ['line_number', 'Line'], ['mpn', 'Part'], ['reference', 'Place'], ['status', 'Status'], ['found', 'What is known'],
 ] as const
@@ -96,7 +93,6 @@ export function Lines({ rows }: { readonly rows: readonly LineRow[] }): ReactNod
 }
 
 function Line({ row, at }: { readonly row: LineRow; readonly at: number }): ReactNode {
-  const [kind, name] = KINDS[row.status]
   const { price, stock, supplier, lifecycle_status: lifecycle, datasheet_url: url } = row.enrichment_data ?? {}
   const datasheet = typeof url === 'string' && /^https?:\/\//i.test(url) ? url : null
   const facts = [
@@ -108,7 +104,7 @@ function Line({ row, at }: { readonly row: LineRow; readonly at: number }): Reac
       <span role="cell" className="number">{row.line_number}</span>
       <span role="cell"><b>{row.mpn ?? 'No part number'}</b><small>{row.manufacturer}</small></span>
       <span role="cell" className="place"><span>{row.reference}</span><small>{row.quantity === null ? '' : `× ${row.quantity}`}</small></span>
-      <span role="cell"><span className="rowcast-pill" data-kind={kind}>{name}</span></span>
+      <span role="cell"><Pill status={row.status} /></span>
       <span role="cell" className="found">
         <span title={about(row)}>{about(row)}</span>
         <small>{facts}{datasheet ? <>{facts ? ' · ' : ''}<a href={datasheet} target="_blank" rel="noreferrer noopener">Datasheet</a></> : null}</small>

@@ -38,7 +38,7 @@ export function Page({ title, above = [], connection, children }: PageProps): Re
         <span className="who">
           {connection ? <ConnectionBadge status={connection.status} error={connection.error} onReconnect={connection.reconnect} /> : null}
           <span className="muted email">{session.user.email}</span>
-          <button type="button" className="button small" onClick={() => void supabase.auth.signOut()}>Sign out</button>
+          <button type="button" className="button small" onClick={() => void supabase.auth.signOut({ scope: 'local' })}>Sign out</button>
         </span>
       </header>
       <main>

@@ -3,7 +3,7 @@
 // A project: what is under way, what there is to decide, and where to put more.
 
 import type { Job } from '@rowcast/client'
-import { JobList, type ProjectFeedState, ProposalList, SourceList, useProjectFeed } from '@rowcast/client/react'
+import { JobList, Pill, type ProjectFeedState, ProposalList, SourceList, useProjectFeed } from '@rowcast/client/react'
 import Link from 'next/link'
 import { memo, type ReactNode, useMemo, useState } from 'react'
 import { type Acting, json, useAct } from '../act'
@@ -20,7 +20,7 @@ const UNDER_WAY: readonly Job['status'][] = ['running', 'stalled', 'paused', 'qu
 const REFUSED = new Set(['not_found', 'forbidden', 'access_revoked'])
 
 /** Whether what a feed ended with means that the reader may not see it (any more). */
-export const isRefused = (feed: { readonly status: string; readonly reason: string | null; readonly error: { readonly code: string } | null }): boolean =>
+export const isRefused = (feed: { readonly status: string; readonly reason?: string | null; readonly error: { readonly code: string } | null }): boolean =>
   feed.status === 'ended' && (REFUSED.has(feed.error?.code ?? '') || REFUSED.has(feed.reason ?? ''))
 
 export function Project({ id }: { readonly id: string }): ReactNode {
@@ -111,7 +111,7 @@ function Proposals({ feed, mayWrite, act }: ProposalsProps): ReactNode {
     ? { onDecide: (one: { readonly proposalId: string }, status: string) => act((request) => request(`/api/proposals/${one.proposalId}`, json('PATCH', { status }))) }
     : {}
   return (
-    <Section title="Proposals" count={feed.proposals.length} aside={<Choice label="Which proposals" value={which} options={WHICH} onChange={setWhich} />}>
+    <Section title="Proposals" count={rows.length} aside={<Choice label="Which proposals" value={which} options={WHICH} onChange={setWhich} />}>
       {rows.length > 0 ? (
         <Fewer key={which} rows={rows} first={10}>{(some) => <ProposalList proposals={some} {...decide} />}</Fewer>
       ) : which === 'proposed' ? <Empty title="Nothing to decide">What workers find in sources is proposed here, for you to accept or reject.</Empty> : (
@@ -143,7 +143,9 @@ function Boms({ projectId, jobs, mayWrite }: BomsProps): ReactNode {
               {rows.map((each) => (
                 <li key={each.id}>
                   <Link href={`/bom?id=${each.id}`}>{each.filename}</Link>
-                  <span className="muted">{each.total_items.toLocaleString('en')} {each.total_items === 1 ? 'line' : 'lines'}, {runs.get(each.id)?.status ?? each.status}</span>
+                  <span className="muted">
+                    {each.total_items.toLocaleString('en')} {each.total_items === 1 ? 'line' : 'lines'} <Pill status={runs.get(each.id)?.status ?? each.status} />
+                  </span>
                 </li>
               ))}
             </ul>
