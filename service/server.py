@@ -1,6 +1,7 @@
 """Serves the application with hypercorn and, when told to stop, lets every stream say goodbye first."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -34,6 +35,10 @@ STOP_SECONDS = 4.0
 
 SPARE_FILES = 1000
 """What is open beside streams: requests, connections to the database and to Realtime, those that are being refused."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+KEPT_BYTES = 256 * 1024
+"""What is larger is taken from the system alone, and freed memory beyond it at the heap's end is given back."""
 
 logger = logging.getLogger(__name__)
 
@@ -130,11 +135,25 @@ def allow_files(streams: int) -> None:
             logger.warning("fewer files may be open than streams need", extra=fields(files=soft, streams=streams))
 
 
+def give_memory_back() -> None:
+    """Has glibc keep little of what is freed, where this is glibc.
+
+    By itself it raises both thresholds with the largest block that was freed, up to 32 MiB and 64 MiB: after a few long
+    answers of the database a process kept 111 MiB of which 25 were in use.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # musl has no mallopt
+            mallopt = ctypes.CDLL(None).mallopt
+            for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+                mallopt(option, KEPT_BYTES)
+
+
 def main(app: Quart, config: Config) -> None:
     """:func:`run` on uvloop where there is one, which takes 10 KiB less for each connection than asyncio's own loop.
 
     Raises :class:`ServerError` when an address can't be bound.
     """
+    give_memory_back()
     if sys.platform == "win32":
         asyncio.run(run(app, config))
     else:

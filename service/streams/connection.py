@@ -125,14 +125,12 @@ class Connection:
 
     async def run(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Until it is closed, by whichever side. It has been accepted."""
-        loop = asyncio.get_running_loop()
-        doing = spawn(self._do_all())
-        timer = loop.call_later(self._patience.auth_seconds, self._nobody_came)
+        doing, waiting = spawn(self._do_all()), spawn(self._wait_for_somebody())
         try:
             with self._services.hub.guest(self._shut_down), UntilGone(spawn(self._hear(receive))):
                 await self._tell_all(send)
         finally:
-            timer.cancel()
+            waiting.cancel()
             doing.cancel()
 
     def _shut_down(self) -> None:
@@ -185,21 +183,23 @@ class Connection:
                 continue
             if len(self._ops) >= OPS_WAITING or not self._pace.allows(asyncio.get_running_loop().time()):
                 message = "More was asked for in a minute than may be."
-                self._fail(TOO_MANY_OPS, LimitReached("ops", 429, "rate_limited", message, RETRY_SECONDS), Ending.ERROR)
+                self._fail(TOO_MANY_OPS, LimitReached("ops", 429, "rate_limited", message, RETRY_SECONDS))
             else:
                 self._ops.append(event.get("text"))
                 self._has_ops.set()
 
-    def _nobody_came(self) -> None:
+    async def _wait_for_somebody(self) -> None:
+        for _ in range(2):  # in halves: what was said while this process was held up is heard before the second is over
+            await asyncio.sleep(self._patience.auth_seconds / 2)
         if self._principal is None:
             error = asked.missing_token(f'with {{"op": "auth"}} within {self._patience.auth_seconds:g} s')
-            self._fail(UNAUTHENTICATED, error, Ending(Ending.ERROR.reason, reconnect=False))
+            self._fail(UNAUTHENTICATED, error)
 
-    def _fail(self, code: int, error: ApiError, ending: Ending) -> None:
+    def _fail(self, code: int, error: ApiError) -> None:
         if self._merged.ending is None:
             self._count(error)
             self._last_word = code, _refusal(error)
-            self._merged.end(ending)
+            self._merged.end(Ending.ERROR)
 
     async def _do_all(self) -> None:
         try:

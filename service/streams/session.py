@@ -181,12 +181,12 @@ class Session(Stream[Chunk]):
             yield self._writer.frame(part, state.head if part is last and self._feed.exact else None)
 
     def _final(self, viewer: Viewer, state: State) -> Iterable[Chunk]:
-        """Where the key has ended: what was told at last, and the end."""
+        """Where the key has ended: what was told at last, and the end. The id of all that has been carried before."""
         final = self._feed.final(state.rows)
         if final is None or viewer.has_news:
             return
         for message in final.messages:
-            yield self._frame(message, state.head if message is final.messages[-1] else None)
+            yield self._frame(message)
         viewer.end(final.ending)
 
     def _end_as(self, viewer: Viewer, state: State) -> None:

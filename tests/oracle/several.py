@@ -133,6 +133,7 @@ class SocketViewer(Page):
         self._token_seconds = random_.choice((3600.0, 20.0))
         self._leaving: set[str] = set()
         self._ended = False
+        self._said: str | bytes = b""
 
     async def run(self) -> None:
         while True:
@@ -143,7 +144,7 @@ class SocketViewer(Page):
             except (OSError, TimeoutError, WebSocketException) as error:
                 self.note(repr(error))
             except (ValueError, KeyError) as error:
-                self.complain("misordered", f"can't be read: {error!r}")
+                self.complain("misordered", f"can't be read: {error!r} in {self._said}")
             away = 0.2 if self.is_calm else self._random.choice((0.0, 0.1, 0.3, 1.0, 3.0))
             await asyncio.sleep(away * (0.5 + self._random.random()))
 
@@ -161,8 +162,8 @@ class SocketViewer(Page):
             left = self._random.choice(CUTS)
             while not self._ended and (self.is_calm or (asyncio.get_running_loop().time() < until and left > 0)):
                 async with asyncio.timeout(SILENCE_SECONDS):
-                    said = json.loads(await connection.recv())
-                if not await self._answer(connection, said):
+                    self._said = await connection.recv()
+                if not await self._answer(connection, json.loads(self._said)):
                     return
                 left -= 1
                 if not self.is_calm and self._random.random() < 0.02:
@@ -210,6 +211,8 @@ class SocketViewer(Page):
                 if message["op"] != "unsubscribe" and message["code"] not in MAY_BE_REFUSED:
                     self.complain("lost", f"refused for good: {message}")
                 return False
+            case "error" if message["code"] == "missing_token":
+                self.note("who it is was heard too late")
             case "unsubscribed":
                 self._leaving.remove(key)
                 await self._subscribe(connection, self.parts[key])

@@ -17,6 +17,7 @@ import httpx
 import jwt
 import psutil
 import psycopg
+from httpx_aiohttp import HttpxAiohttpClient
 
 from devstack.leftovers import MARK
 from devstack.postgres import Postgres
@@ -176,7 +177,8 @@ async def stage(directory: Path, random_: random.Random) -> AsyncIterator[Stage]
             services.append(service)
         boms, users = await asyncio.to_thread(populate, facts, random_)
         await asyncio.gather(*(service.start() for service in services))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=20, headers={"Connection": "close"}))
+        # carried by aiohttp: pages leave at any moment, and httpcore would lose connections with them
+        http = await stack.enter_async_context(HttpxAiohttpClient(timeout=20, headers={"Connection": "close"}))
         yield Stage(facts, postgres, psutil.Process(data.holder()), services, list(boms.values()), boms, users, http)
 
 

@@ -371,3 +371,25 @@ def test_a_configuration_that_may_not_be_read_is_an_oserror(tmp_path: Path) -> N
     file.touch(mode=0)
     with pytest.raises(PermissionError):
         configuration(file, None, 30)
+
+
+@pytest.mark.parametrize(("before", "kept"), [("", True), ("give_memory_back()", False)])
+def test_what_long_answers_took_is_given_back(before: str, kept: bool) -> None:
+    """Without it glibc keeps 64 MiB that stand before a block that is in use: the control."""
+    program = f"""
+from service.server import give_memory_back
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+{before}
+long = b"x" * (30 << 20)
+del long
+before = resident()
+blocks = [b"x" * (1 << 20) for _ in range(64)]
+last = blocks.pop()
+del blocks
+print(resident() - before > 32 << 20)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert told.stdout == f"{kept}\n"

@@ -372,7 +372,7 @@ async def test_who_does_not_say_who_it_is_in_time_is_shown_out(stack: StackFacts
         await wire.over()
         assert [message["type"] for message in wire.sent] == ["error", "stream_end"]
         assert wire.sent[0]["code"] == "missing_token"
-        assert wire.sent[1] == {"type": "stream_end", "reason": "error", "reconnect": False}
+        assert wire.sent[1] == {"type": "stream_end", "reason": "error", "reconnect": True}
         assert wire.code == 4401
 
 
