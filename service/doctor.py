@@ -27,6 +27,10 @@ from service.tables import STANDARD, Tables, in_sql
 ASK_SECONDS = 10.0
 DELIVERY_SECONDS = 10.0
 FEED = "doctor"
+NEWEST = "stall_jobs"
+"""Of the functions that the service calls, one that the newest migration brought."""
+NO_SUCH_FUNCTION = ("PGRST202", "42883")
+"""What PostgREST, and PostgreSQL, say."""
 TRACKED = {
     "jobs": "project",
     "ingestion_sources": "project",
@@ -176,12 +180,15 @@ async def _diagnose(client: httpx.AsyncClient, settings: Settings) -> tuple[dict
     if isinstance(answer, httpx.HTTPError):
         return None, fail(about, f"the database can't be asked: {in_words(answer)}", "Try again.")
     if answer.status_code == httpx.codes.OK:
+        newest = await _call(client, settings, NEWEST, {})
+        if isinstance(newest, httpx.Response) and _code(newest) in NO_SUCH_FUNCTION:
+            return answer.json(), fail(about, f"not all are applied: the database does not know {NEWEST}", MIGRATE)
         return answer.json(), ok(about, "applied")
     code = _code(answer)
     if answer.status_code == httpx.codes.UNAUTHORIZED and not code:
         advice = "Copy SUPABASE_SECRET_KEY from the project's API keys."
         return None, fail("API keys", "the secret key is not accepted", advice)
-    if code in ("PGRST202", "42883"):  # no such function: says PostgREST, or PostgreSQL
+    if code in NO_SUCH_FUNCTION:
         return None, fail(about, "the database does not know rowcast's functions", MIGRATE)
     return None, fail(about, f"rowcast_diagnosis: HTTP {answer.status_code} {answer.text[:200]}", MIGRATE)
 

@@ -61,7 +61,7 @@ create index jobs_lease_until on public.jobs (lease_until) where status in ('run
 
 -- Nobody may take it over, and its own worker has had as long again as its lease was to come back.
 create function rowcast.hopeless(job public.jobs) returns boolean language sql stable set search_path = '' as $$
-  select job.attempt >= job.max_attempts and job.lease_until + (job.lease_until - job.heartbeat_at) < now()
+  select job.attempt >= job.max_attempts and job.lease_until + coalesce(job.lease_until - job.heartbeat_at, '0') < now()
 $$;
 
 create function rowcast.give_up(job public.jobs) returns boolean language plpgsql set search_path = '' as $$

@@ -107,11 +107,17 @@ def harmed(stack: StackFacts, harm: str, mend: str) -> Iterator[None]:
             database.execute(mend)  # type: ignore[arg-type]
 
 
-async def test_a_database_without_the_migrations(stack: StackFacts) -> None:
-    hide = "alter function rowcast_diagnosis() rename to hidden"
-    with harmed(stack, hide, "alter function hidden() rename to rowcast_diagnosis"):
+@pytest.mark.parametrize(
+    ("function", "seen"),
+    [
+        ("rowcast_diagnosis", "the database does not know rowcast's functions"),
+        ("stall_jobs", "not all are applied: the database does not know stall_jobs"),
+    ],
+)
+async def test_a_database_without_the_migrations(stack: StackFacts, function: str, seen: str) -> None:
+    with harmed(stack, f"alter function {function} rename to hidden", f"alter function hidden rename to {function}"):
         finding = (await found(stack))["migrations"]
-    assert (finding.level, finding.seen) == (Level.FAIL, "the database does not know rowcast's functions")
+    assert (finding.level, finding.seen) == (Level.FAIL, seen)
     assert "supabase db push" in finding.advice
 
 
