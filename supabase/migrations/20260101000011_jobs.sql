@@ -82,7 +82,7 @@ comment on function rowcast.give_up(public.jobs) is
   'Ends a job without a worker, which the caller has locked, where no other one should begin. Whether it did.';
 
 create function public.stall_jobs(batch int default 1000) returns int
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '250ms' as $$
 declare job public.jobs; lost int := 0;
 begin
   if batch is null or batch < 1 then
@@ -96,10 +96,14 @@ begin
         and (j.status = 'running' or j.cancel_requested_at is not null or j.status = 'stalled' and rowcast.hopeless(j))
       order by j.lease_until limit batch for update skip locked
   loop
-    if not rowcast.give_up(job) then
-      update public.jobs j set status = 'stalled' where j.id = job.id;
-    end if;
-    lost := lost + 1;
+    begin
+      if not rowcast.give_up(job) then
+        update public.jobs j set status = 'stalled' where j.id = job.id;
+      end if;
+      lost := lost + 1;
+    exception when lock_not_available or deadlock_detected then
+      null;  -- somebody holds its BOM: the next call's, and no reason to leave the others
+    end;
   end loop;
   return lost;
 end $$;
@@ -213,6 +217,8 @@ begin
     where coalesce(r ->> 'status', 'NULL') not in ('enriched', 'failed', 'not_found');
   if wrong is not null then
     raise exception 'results: status must be enriched, failed or not_found, not %', wrong using errcode = 'invalid_parameter_value';
+  elsif exists (select from jsonb_array_elements(results) r where r ->> 'id' is null) then
+    raise exception 'results: each must have the id of its line item' using errcode = 'invalid_parameter_value';
   end if;
   job := rowcast.lock_job(job_id);
   if not rowcast.holds(job.id, claim) then

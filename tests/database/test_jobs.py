@@ -187,6 +187,23 @@ def test_only_one_session_stalls_at_a_time(committing: Connection, connect: Call
     assert stall(second) == 1
 
 
+def test_a_bom_that_somebody_holds_keeps_no_other_job_from_being_found(
+    committing: Connection, connect: Callable[[], Connection]
+) -> None:
+    project = new_project(committing)
+    bom = new_bom(committing, project)
+    run = UUID(one(committing, "select start_enrichment(%s)", bom)["run_id"])  # type: ignore[index]
+    claim(committing, "bom_enrichment")
+    other = own_job(committing, project)
+    expire(committing)
+    holder = connect()
+    holder.execute("select from boms for update")
+    assert [stall(committing), stall(committing)] == [1, 0]
+    assert (column(committing, "status", run), column(committing, "status", other)) == ("running", "stalled")
+    holder.commit()
+    assert stall(committing) == 1
+
+
 # Commands
 
 
@@ -327,6 +344,7 @@ def test_a_proposal_is_decided_on(db: Connection, project: UUID, status: str) ->
     ("call", "message"),
     [
         ("stall_jobs(0)", "batch: must be 1 or more, not 0"),
+        ('write_batch(null, null, \'[{"status": "failed"}]\')', "results: each must have the id"),
         ("write_batch(null, null, pipeline => '[]')", "pipeline: must be a JSON object, not array"),
         ("decide_proposal(gen_random_uuid(), 'maybe')", "status: must be accepted, rejected or proposed, not maybe"),
         ("decide_proposal(gen_random_uuid(), null)", "status: must be .* not NULL"),
