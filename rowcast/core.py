@@ -123,7 +123,7 @@ class BaseJob(Reporter):
         seconds = self._settings.deadline
         status: rows.JobStatus = "completed"
         told = None
-        if only(error, JobCancelled) or only(error, JobLost):
+        if only(error, JobCancelled) or only(error, JobLost) or (error is None and self._told_to_stop):
             status = "stopped"
         elif isinstance(error, Exception):
             status, told = "failed", rows.error_text(error)

@@ -49,14 +49,17 @@ class Reporter:
     _state: JobState
     _writer: Writer
     _entered: bool
+    _told_to_stop: bool = False  # its code was: what ends then is `stopped`, however it goes about it
 
     # What others have done to it
 
     @property
     def cancelled(self) -> bool:
         """True once somebody asked for the job to stop: known with the next progress written, or at the latest a third
-        of the lease after it was asked."""
-        return self._state.cancel_requested or self._state.ended_as is not None
+        of the lease after it was asked. Whoever has seen that leaves the block, and the job ends `stopped`."""
+        if self._state.cancel_requested or self._state.ended_as is not None:
+            self._told_to_stop = True
+        return self._told_to_stop
 
     @property
     def paused(self) -> bool:
@@ -74,10 +77,9 @@ class Reporter:
         self._check_running()
         if self._state.lost:
             raise JobLost(f"Job {self._state.job_id} is another worker's now, or queued for one")
-        if self._state.cancel_requested:
-            raise JobCancelled(f"Job {self._state.job_id} was asked to stop")
-        if self._state.ended_as is not None:
-            raise JobCancelled(f"Job {self._state.job_id} was ended by somebody: {self._state.ended_as}")
+        if self.cancelled:
+            how = "asked to stop" if self._state.ended_as is None else f"ended by somebody: {self._state.ended_as}"
+            raise JobCancelled(f"Job {self._state.job_id} was {how}")
 
     def wait(self) -> None:
         """Blocks the thread while the job is paused; raises as `check`. For code in a thread of its own."""

@@ -36,7 +36,8 @@ BATCH_ROWS, BATCH_BYTES = 100, 512 * 1024  # of one insert
 QUEUE_ROWS, QUEUE_BYTES = 1_000, 4 * 1024 * 1024  # past these, callers wait
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 PAUSED_BEAT = 5.0  # seconds between heartbeats of a paused job
-ENDED = frozenset({"completed", "failed", "stopped"})
+ENDED = frozenset({"completed", "failed", "stopped", "deleted"})
+NO_SUCH_JOB = "PT404"  # what the database's functions answer then
 
 
 @dataclass(slots=True, eq=False)
@@ -412,6 +413,8 @@ class JobState:
             case "heartbeat":
                 self._heartbeat_due = now + self._lease / 3
                 self.refusal = self.refusal or error
+                if error.code == NO_SUCH_JOB:
+                    self._heard("deleted", False, now)
             case "progress":
                 self._checkpoint_settled()
                 self.refusal = self.refusal or error

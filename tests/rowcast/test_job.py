@@ -1,6 +1,8 @@
 """A job's life in plain code, against a real server."""
 # ruff: noqa: PT012, SIM117 - what raises is the end of the block under test
 
+import time
+
 import pytest
 
 import rowcast
@@ -73,6 +75,21 @@ def test_a_job_asked_to_stop_stops_before_its_next_item(server, connect):
                 server.wait(lambda seen=seen: sum(p == "rpc/job_heartbeat" for _, p, _ in server.writes) >= seen + 2)
     assert done == [0, 1, 2]
     assert job.cancelled
+    assert server.row("jobs", job.id)["status"] == "stopped"
+
+
+@pytest.mark.parametrize("how", ["looked", "checked"])
+def test_a_job_whose_code_has_seen_that_it_is_to_stop_has_not_completed(server, connect, how):
+    with connect() as client, a_job(client) as job:
+        server.row("jobs", job.id)["cancel_requested_at"] = "now"
+        job.log("the answer to this tells")
+        while not job._state.cancel_requested:
+            time.sleep(0.002)
+        if how == "looked":
+            assert job.cancelled
+        else:
+            with pytest.raises(JobCancelled):
+                job.check()
     assert server.row("jobs", job.id)["status"] == "stopped"
 
 

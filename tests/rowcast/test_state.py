@@ -163,6 +163,13 @@ def test_what_is_ended_or_lost_is_over(status):
         done.result(0)
 
 
+def test_a_job_whose_row_was_deleted_is_over():
+    job = started_state()
+    job.settle(job.take(20), Refused(RequestError("there is no job", status=404, code="PT404")), 20)
+    assert job.ended_as == "deleted"
+    assert job.told_otherwise()
+
+
 def test_a_heartbeat_every_third_of_the_lease_though_nothing_advances():
     job = started_state(lease=30)
     assert job.take(9.9) is None
