@@ -22,8 +22,8 @@ from supabase import AsyncClient
 
 logger = logging.getLogger(__name__)
 
-# 08: connection, 53: resources, 57P: shutdown; PGRST00x: PostgREST can't reach the database
-REFUSED = re.compile(r"(?!08|53|57P)[0-9A-Z]{5}|(?!PGRST00)PGRST[0-9A-Z]+|[1-4][0-9]{2}")
+# 08: connection, 40: deadlock, 53: resources, 55P03: lock, 57P: shutdown; PGRST00x: PostgREST can't reach the database
+REFUSED = re.compile(r"(?!08|40|53|55P03|57P)[0-9A-Z]{5}|(?!PGRST00)PGRST[0-9A-Z]+|[1-4][0-9]{2}")
 """The codes of errors that asking again would not help."""
 
 

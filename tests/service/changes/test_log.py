@@ -108,6 +108,7 @@ async def test_a_database_that_cannot_be_reached_is_unavailable() -> None:
         '{"message": "connect ECONNREFUSED", "code": "SUP"}',
         '{"message": "the database system is shutting down", "code": "57P03"}',
         '{"message": "could not connect to the database", "code": "PGRST000"}',
+        '{"message": "deadlock detected", "code": "40P01"}',
     ],
 )
 async def test_a_gateway_in_trouble_is_unavailable(status: int, text: str) -> None:
