@@ -71,7 +71,7 @@ class StreamMiddleware:
 
     async def _answer(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> bool:
         """Has Quart answer; returns whether a stream is to follow: there is one, and the client has not gone."""
-        gone = False
+        gone = told = False
         begun: Any = None
         streams = False
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,6 +92,8 @@ class StreamMiddleware:
 
         async def send_but_the_end(event: ASGISendEvent) -> None:
             nonlocal begun, streams
+            if told:
+                return  # a task of Quart's that was to be cancelled had its answer already
             if event["type"] == "http.response.start":
                 begun = event
                 streams = STREAM in scope and event["status"] == 200 and scope["method"] != "HEAD"
@@ -104,6 +106,7 @@ class StreamMiddleware:
             await self._app(scope, receive_noting, send_but_the_end)
         except asyncio.CancelledError:
             if begun is None:
+                told = True
                 await _tell_to_come_back(send)
             raise
         if streams:

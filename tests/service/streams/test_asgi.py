@@ -208,3 +208,28 @@ async def test_other_answers_pass_as_they_are(stage: Stage) -> None:
     await client.task
     assert client.status == 404
     assert client.sent[-1]["more_body"] is False
+
+
+async def test_who_is_told_to_come_back_is_told_nothing_else() -> None:
+    """As when the server stops while Quart's own task just has an answer: servers fail at a second one."""
+    late = asyncio.Event()
+
+    async def answers_late(send: Any) -> None:
+        await late.wait()
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b"late", "more_body": False})
+
+    answering: list[asyncio.Task[None]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        answering.append(asyncio.ensure_future(answers_late(send)))
+        await asyncio.shield(answering[0])
+
+    client = Client(StreamMiddleware(app))  # type: ignore[arg-type]
+    await until(lambda: answering)
+    client.task.cancel()
+    await asyncio.wait([client.task])
+    late.set()
+    await answering[0]
+    assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]
+    assert b"shutting down" in client.body[0]
