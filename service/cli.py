@@ -47,7 +47,7 @@ def main() -> None:
         fail("Terminated.", 143)
     except Exception as error:
         if is_expected(error):
-            fail(f"Error: {error}", 1)
+            fail(f"Error: {in_words(error)}", 1)
         if os.environ.get("ROWCAST_DEBUG", "0") not in ("", "0"):
             raise
         fail(f"Error: {type(error).__name__}: {error} (a bug; ROWCAST_DEBUG=1 shows where)", 70)
@@ -56,6 +56,12 @@ def main() -> None:
 def is_expected(error: Exception) -> bool:
     """True for an error whose message is meant for the person at the command line."""
     return isinstance(error, OSError) or any(base.__module__ in EXPECTED_ERRORS for base in type(error).__mro__)
+
+
+def in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def fail(message: str, status: int) -> NoReturn:

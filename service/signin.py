@@ -60,13 +60,22 @@ class TokenSource:
         if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
             answer.raise_for_status()
         if answer.status_code != httpx.codes.OK:
-            raise SignInError(f"{email} could not sign in ({answer.status_code}): {answer.text[:200]}")
+            raise SignInError(f"{email} could not sign in ({answer.status_code}): {_said(answer)}")
         try:
             granted = answer.json()
             token, lifetime = str(granted["access_token"]), float(granted["expires_in"])
         except (ValueError, KeyError, TypeError):
             raise SignInError(f"What answers at {url}/auth/v1 is not Supabase Auth.") from None
         self._token, self._renew_at = token, self._now() + lifetime - RENEW_SECONDS
+
+
+def _said(answer: httpx.Response) -> str:
+    """What Auth, or the gateway before it, has against a request."""
+    try:
+        said = answer.json()
+        return str(said.get("msg") or said["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return answer.text[:200]
 
 
 def _copied_whole(name: str, value: str) -> str:

@@ -41,7 +41,7 @@ class Rest:
             )
             said = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise DatabaseUnavailable(f"{table}: {error!r}") from error
+            raise DatabaseUnavailable(f"{table}: {type(error).__name__} {error}") from error
         if answer.status_code == expect:
             return said
         complaint = f"{table}: HTTP {answer.status_code} {answer.text[:200]}"

@@ -228,7 +228,7 @@ def test_nothing_runs_where_nothing_was_started(run: Run) -> None:
         (SettingsError("A is\n  not set."), 1, "Error: A is not set."),
         (ConfigError("Not set: A."), 1, "Error: Not set: A."),
         (DevstackError("Port 1 is taken."), 1, "Error: Port 1 is taken."),
-        (FileNotFoundError(2, "No such file or directory", "x"), 1, "Error: [Errno 2] No such file or directory: 'x'"),
+        (FileNotFoundError(2, "No such file or directory", "x"), 1, "Error: x: No such file or directory"),
         (click.ClickException("No."), 1, "Error: No."),
         (click.Abort(), 130, "Interrupted."),
         (
