@@ -46,6 +46,8 @@ class Relation:
     published: bool
     indexed: Sequence[str]
     """Columns that are the first of an index."""
+    has_policy: bool = True
+    """One that lets somebody read."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,11 @@ def _of_table(table: Table, relation: Relation) -> Iterator[Finding]:
     if not relation.rls:
         advice = f"alter table {table.in_sql} enable row level security; and a policy that says who reads what."
         yield warn(name, "row level security is off: everybody who is signed in reads it", advice)
+    elif not relation.has_policy:
+        advice = f"create policy … on {table.in_sql} for select to authenticated using (…);"
+        yield warn(
+            name, "row level security is on, and no policy lets anybody read it: pages show nothing of it", advice
+        )
     if not relation.published:
         advice = f"alter publication supabase_realtime add table {table.in_sql}; (the change log does not need it)"
         yield warn(name, "it is not in the publication: direct mode hears of its changes when it reads again", advice)

@@ -27,6 +27,7 @@ select json_build_object(
         from pg_index i, unnest(i.indkey) with ordinality k (attnum, n), pg_attribute a
         where i.indrelid = c.oid and i.indisprimary and a.attrelid = c.oid and a.attnum = k.attnum),
       'rls', c.relrowsecurity,
+      'has_policy', exists (select from pg_policy p where p.polrelid = c.oid and p.polcmd in ('r', '*')),
       'published', exists (
         select from pg_publication_tables p
         where p.pubname = 'supabase_realtime' and p.schemaname = 'public' and p.tablename = c.relname),

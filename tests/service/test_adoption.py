@@ -57,6 +57,11 @@ def test_a_project_that_is_well_can_be_tracked() -> None:
         ({"jobs": relation(*REQUIRED["jobs"], primary_key=[])}, "FAIL jobs: it has no primary key", "add"),
         ({"jobs": relation(*REQUIRED["jobs"], rls=False)}, "warn jobs: row level security is off", "enable row"),
         (
+            {"jobs": relation(*REQUIRED["jobs"], has_policy=False)},
+            "warn jobs: row level security is on, and no policy lets anybody read it",
+            "create policy",
+        ),
+        (
             {"jobs": relation(*REQUIRED["jobs"], published=False)},
             "warn jobs: it is not in the publication",
             "add table",

@@ -33,6 +33,7 @@ def test_what_is_there_is_seen(old: str) -> None:
     jobs = facts.relations["jobs"]
     assert (jobs.kind, jobs.primary_key, jobs.rls, jobs.published, jobs.indexed) == ("r", ["id"], True, True, ["id"])
     assert jobs.columns["id"] == "bigint"
+    assert jobs.has_policy
     assert jobs.columns["project_id"] == "uuid"
 
 
@@ -158,5 +159,5 @@ def test_a_partition_is_seen_not_to_be_an_ordinary_table(old: str) -> None:
     with psycopg.connect(old, autocommit=True) as database:
         database.execute("create table public.parts (id int) partition by list (id)")
         database.execute("create table public.part partition of public.parts default")
-    kinds = [look(old, mapped({"jobs": {"table": name}})).relations[name].kind for name in ("parts", "part")]
-    assert kinds == ["p", "part"]
+    seen = [look(old, mapped({"jobs": {"table": name}})).relations[name] for name in ("parts", "part")]
+    assert [(relation.kind, relation.has_policy) for relation in seen] == [("p", False), ("part", False)]
