@@ -109,8 +109,9 @@ class Members:
         said = await self._project(project_id, token)
         match said:
             # Not just anything: only the row itself lets somebody in.
-            case [{"id": str(id_), "organization_id": str() | None as organization_id}] if id_ == project_id:
-                return Membership(project_id, organization_id, asked_at)
+            case [{"id": str(id_), "organization_id": str() | int() | None as organization_id}] if id_ == project_id:
+                # A number in a database that was there before rowcast
+                return Membership(project_id, None if organization_id is None else str(organization_id), asked_at)
             case [{"id": str(id_)}] if id_ == project_id and self._columns == "id":
                 return Membership(project_id, None, asked_at)
             case []:

@@ -105,6 +105,7 @@ ANSWERS = {
     "the row": (200, [ROW], None),
     "a row without its organization": (200, [{"id": PROJECT}], DatabaseUnavailable),
     "a row of no organization": (200, [{**ROW, "organization_id": None}], None),
+    "a row whose organization is a number": (200, [{**ROW, "organization_id": 7}], None),
     "no row": (200, [], ApiError),
     "another row": (200, [{**ROW, "id": str(uuid4())}], DatabaseUnavailable),
     "two rows": (200, [ROW, ROW], DatabaseUnavailable),
