@@ -48,6 +48,14 @@ def test_offline_and_online_again(page: Page) -> None:
     assert page.browser.text(".notice") == ""
 
 
+def test_who_signs_out_offline_is_signed_out(page: Page) -> None:
+    page.open_project()
+    network(page.browser, offline=True)
+    page.press("Sign out", ".top")
+    page.sees("Sign in", "form")
+    assert page.browser.run("return localStorage.getItem('rowcast-session')") is None
+
+
 def test_six_tabs_have_one_connection_and_the_leader_may_go(page: Page) -> None:
     page.open_project()
     first = page.browser.tabs[0]

@@ -3,7 +3,7 @@
 import type { Component } from '@rowcast/client'
 import type { SupabaseClient } from '@supabase/supabase-js'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
-import { type LineRow, lines } from './rows'
+import { attempt, type LineRow, lines } from './rows'
 
 /** ms. A hundred outcomes a second are shown in a few renders: sorting twenty thousand lines takes its time. */
 const SHOWN_EVERY = 120
@@ -39,22 +39,20 @@ export function useLines(supabase: SupabaseClient, bomId: string): UsedLines {
     timer.current = undefined
   }, [])
 
+  const reload = useCallback(() => setTries((count) => count + 1), [])
   useEffect(() => {
-    let isOver = false
-    lines(supabase, bomId, (some) => {
-      if (isOver) return
+    const read = (isOver: () => boolean): Promise<void> => lines(supabase, bomId, (some) => {
+      if (isOver()) return false
       for (const row of some) known.current.set(row.id, latest(row, told.current.get(row.id)))
       setReady(true)
       setError(null)
       if (tries === 0) setRows([...known.current.values()])
       else show()
-    }).catch((reason: unknown) => isOver || setError(reason instanceof Error ? reason.message : String(reason)))
-    return () => {
-      isOver = true
-    }
-  }, [supabase, bomId, tries, show])
+      return true
+    })
+    return attempt(read, setError, reload)
+  }, [supabase, bomId, tries, show, reload])
 
-  const reload = useCallback(() => setTries((count) => count + 1), [])
   const tell = useCallback(
     (component: Component) => {
       told.current.set(component.line_item_id, component)

@@ -41,12 +41,12 @@ const LINES_A_REQUEST = 1000
 
 interface Answer<Row> {
   readonly data: Row | null
-  readonly error: { readonly message: string } | null
+  readonly error: { readonly message: string; readonly code: string } | null
 }
 
 async function got<Row>(asked: PromiseLike<Answer<unknown>>): Promise<Row> {
   const { data, error } = await asked
-  if (error) throw new Error(error.message)
+  if (error) throw new Error(error.code ? error.message : 'The database can’t be reached just now.')
   return data as Row
 }
 
@@ -61,15 +61,32 @@ export const boms = (from: SupabaseClient, projectId: string): Promise<BomRow[]>
 export const bom = (from: SupabaseClient, id: string): Promise<BomRow | null> =>
   got(from.from('boms').select(BOM).eq('id', id).maybeSingle())
 
-/** All lines of a bill of materials, in order; `told` gets what there is after each request. */
-export async function lines(from: SupabaseClient, bomId: string, told: (rows: readonly LineRow[]) => void): Promise<void> {
+/** All lines of a bill of materials, in order; `told` gets those of each request, and says whether to go on. */
+export async function lines(from: SupabaseClient, bomId: string, told: (rows: readonly LineRow[]) => boolean): Promise<void> {
   for (let last = 0, isMore = true; isMore; ) {
     const asked = from.from('bom_line_items').select(LINE).eq('bom_id', bomId).gt('line_number', last)
     const rows = await got<LineRow[]>(asked.order('line_number').limit(LINES_A_REQUEST))
-    told(rows)
+    if (!told(rows)) return
     last = rows.at(-1)?.line_number ?? last
     isMore = rows.length === LINES_A_REQUEST
   }
+}
+
+/** ms */
+const AGAIN_AFTER = 10_000
+
+/** Begins `job`; where it fails, tells why, and calls `again` when the network is back or after a while. Returns what ends that. */
+export function attempt(job: (isOver: () => boolean) => Promise<void>, failed: (why: string) => void, again: () => void): () => void {
+  const stop = new AbortController()
+  const { signal } = stop
+  job(() => signal.aborted).catch((reason: unknown) => {
+    if (signal.aborted) return
+    failed(reason instanceof Error ? reason.message : String(reason))
+    const timer = setTimeout(again, AGAIN_AFTER)
+    signal.addEventListener('abort', () => clearTimeout(timer))
+    window.addEventListener('online', again, { signal })
+  })
+  return () => stop.abort()
 }
 
 export interface Read<Row> {
@@ -84,21 +101,15 @@ export function useRead<Row>(key: string | null, read: () => Promise<Row>): Read
   const [row, setRow] = useState<Row | undefined>(undefined)
   const [error, setError] = useState<string | null>(null)
   const [tries, setTries] = useState(0)
+  const again = useCallback(() => setTries((count) => count + 1), [])
   useEffect(() => {
     if (key === null) return undefined
-    let isOver = false
-    read().then(
-      (found) => {
-        if (isOver) return
-        setRow(found)
-        setError(null)
-      },
-      (reason: unknown) => isOver || setError(reason instanceof Error ? reason.message : String(reason)),
-    )
-    return () => {
-      isOver = true
-    }
+    return attempt(async (isOver) => {
+      const found = await read()
+      if (isOver()) return
+      setRow(found)
+      setError(null)
+    }, setError, again)
   }, [key, tries]) // `read` is another function at each render; `key` says what it reads
-  const again = useCallback(() => setTries((count) => count + 1), [])
   return { row, error, again }
 }

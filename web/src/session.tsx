@@ -7,6 +7,7 @@ import { createClient, type Session, type SupabaseClient } from '@supabase/supab
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useState } from 'react'
 import { SignIn } from './parts/SignIn'
 import { Failure, Loading } from './parts/states'
+import { attempt } from './rows'
 
 /** Where the service is; '' where it serves this page itself. */
 export const SERVICE = process.env.NEXT_PUBLIC_ROWCAST_URL ?? ''
@@ -35,7 +36,9 @@ let made: SupabaseClient | null = null // one a page: two would refresh the same
 async function configuration(): Promise<Config> {
   const [supabaseUrl, publishableKey] = [process.env.NEXT_PUBLIC_SUPABASE_URL, process.env.NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY]
   if (supabaseUrl && publishableKey) return { supabaseUrl, publishableKey }
-  const response = await fetch(`${SERVICE}/config.json`)
+  const response = await fetch(`${SERVICE}/config.json`).catch(() => {
+    throw new Error('It does not answer.')
+  })
   if (!response.ok) throw new Error(`It answered ${response.status}.`)
   return (await response.json()) as Config
 }
@@ -53,25 +56,18 @@ export function Signed({ children }: { readonly children: ReactNode }): ReactNod
   const [session, setSession] = useState<Session | null | undefined>(undefined) // undefined: not known yet
   const [error, setError] = useState<string | null>(null)
   const [tries, setTries] = useState(0)
+  const again = useCallback(() => setTries((count) => count + 1), [])
 
-  useEffect(() => {
-    let isOver = false
-    let stop = (): void => {}
+  useEffect(() => attempt(async (isOver) => {
+    const client = await connected()
+    if (isOver()) return
     setError(null)
-    connected().then(
-      (client) => {
-        if (isOver) return
-        setSupabase(client)
-        const { data } = client.auth.onAuthStateChange((_, current) => setSession(current))
-        stop = () => data.subscription.unsubscribe()
-      },
-      (reason: unknown) => isOver || setError(reason instanceof Error ? reason.message : String(reason)),
-    )
-    return () => {
-      isOver = true
-      stop()
-    }
-  }, [tries])
+    setSupabase(client)
+  }, setError, again), [tries, again])
+  useEffect(() => {
+    const told = supabase?.auth.onAuthStateChange((_, current) => setSession(current))
+    return () => told?.data.subscription.unsubscribe()
+  }, [supabase])
 
   const getToken = useCallback(
     async ({ fresh }: { readonly fresh: boolean }) => {
@@ -84,7 +80,7 @@ export function Signed({ children }: { readonly children: ReactNode }): ReactNod
 
   if (error !== null) {
     return (
-      <Failure title="The service can’t be reached" action="Try again" onAction={() => setTries(tries + 1)}>
+      <Failure title="The service can’t be reached" action="Try again" onAction={again}>
         This page needs it to know where to sign in. {error}
       </Failure>
     )

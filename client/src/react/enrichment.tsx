@@ -70,7 +70,7 @@ export function EnrichmentStageIndicator({ state, showBatchProgress = true, comp
   const isComplete = status === 'completed'
   const at = isComplete ? STAGES.length : STAGES.indexOf(stage as (typeof STAGES)[number])
   const said = ENDINGS[status] ?? words(stage ?? status)
-  const batchText = showBatchProgress && batch !== null && batches ? `batch ${count(batch)} of ${count(batches)}` : null
+  const batchText = showBatchProgress && batch && batches ? `batch ${count(batch)} of ${count(batches)}` : null
   return (
     <div className="rowcast rowcast-stages" data-status={status}>
       <p role="status" className={compact ? undefined : 'rowcast-hidden'}>{said}</p>

@@ -135,6 +135,7 @@ function Boms({ projectId, jobs, mayWrite }: BomsProps): ReactNode {
     <Section title="Bills of materials" {...(found ? { count: found.length } : {})}>
       {mayWrite ? <Upload projectId={projectId} /> : null}
       {error ? <p role="alert" className="wrong">{error} <button type="button" className="button small" onClick={again}>Try again</button></p> : null}
+      {found || error ? null : <Loading what="Bills of materials" />}
       {found?.length === 0 ? <Empty title="None yet">The parts of a bill of materials are looked up while you watch.</Empty> : null}
       {found && found.length > 0 ? (
         <Fewer rows={found} first={8}>
@@ -143,8 +144,8 @@ function Boms({ projectId, jobs, mayWrite }: BomsProps): ReactNode {
               {rows.map((each) => (
                 <li key={each.id}>
                   <Link href={`/bom?id=${each.id}`}>{each.filename}</Link>
-                  <span className="muted">
-                    {each.total_items.toLocaleString('en')} {each.total_items === 1 ? 'line' : 'lines'} <Pill status={runs.get(each.id)?.status ?? each.status} />
+                  <span>
+                    <span className="muted">{each.total_items.toLocaleString('en')} {each.total_items === 1 ? 'line' : 'lines'}</span> <Pill status={runs.get(each.id)?.status ?? each.status} />
                   </span>
                 </li>
               ))}
