@@ -1,4 +1,4 @@
-"""Why a file is no bill of materials."""
+"""Why a file is no bill of materials, and no catalogue of parts."""
 
 
 class NotABom(ValueError):

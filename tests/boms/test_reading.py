@@ -215,7 +215,7 @@ def test_twenty_thousand_lines_are_read_and_one_more_is_refused():
         (b"", "The file is empty."),
         (b"MPN,Qty\n", "line 1: There are no parts below the names of its columns."),
         (b"\n\nMPN,Qty\n,\n--,--\n", "line 3: There are no parts"),
-        (b"Dear all,\nplease order some parts.\n", "This is no bill of materials"),
+        (b"Dear all,\nplease order some parts.\n", "This is no table of parts"),
         (b"Ref,Value\nC1,10n\n", "line 1: No column holds part numbers (its columns are 'Ref', 'Value')"),
         (b'MPN,Qty\nA,1\nB,"1\n', "line 3: A quotation mark"),
     ],

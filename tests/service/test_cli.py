@@ -155,7 +155,7 @@ ERRORS: dict[str, tuple[list[str], Environment, int, str]] = {
     "enrich without a catalogue": (["enrich"], {}, 2, r"Missing option '--catalogue'"),
     "enrich with what is not there": (["enrich", "--catalogue", "none"], {}, 2, r"'none' does not exist"),
     "enrich with what is no catalogue": (
-        ["enrich", "--catalogue", __file__], {}, 1, r"The catalogue test_cli\.py: This is no bill of materials: no",
+        ["enrich", "--catalogue", __file__], {}, 1, r"The catalogue test_cli\.py: This is no table of parts: no",
     ),
     "enrich for no project": (
         ["enrich", __file__, "--catalogue", PARTS], {}, 2, r"Missing option --project: it gets FILE\.",
@@ -165,7 +165,7 @@ ERRORS: dict[str, tuple[list[str], Environment, int, str]] = {
     ),
     "enrich of what is no bill of materials": (
         ["enrich", __file__, "--project", PROJECT, "--catalogue", PARTS],
-        {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEY": "sb_secret_x"}, 1, r"This is no bill of materi",
+        {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEY": "sb_secret_x"}, 1, r"This is no table of parts",
     ),
     "enrich without its environment": (
         ["enrich", "--catalogue", PARTS], {}, 1, r"Not set: SUPABASE_URL .* and SUPABASE_SECRET_KEY",

@@ -323,5 +323,5 @@ async def test_what_can_not_be_uploaded_is_refused(connect, tmp_path, project):
         with pytest.raises(rowcast.RequestError, match="there is no project"):
             await enrich(path, uuid4(), Fake(), client=client)
         path.write_text("nothing\n")
-        with pytest.raises(ValueError, match="This is no bill of materials"):
+        with pytest.raises(ValueError, match="This is no table of parts"):
             await enrich(path, project, Fake(), client=client)

@@ -64,7 +64,7 @@ async def test_a_bill_of_materials_is_uploaded_as_it_is(service: str, editor: Pr
     ("data", "message"),
     [
         (b"", "b.csv: The file is empty."),
-        (b"hello\nworld\n", "b.csv: This is no bill of materials"),
+        (b"hello\nworld\n", "b.csv: This is no table of parts"),
         (b'Ref,MPN\nC1,A\nC2,"B\n', "b.csv: line 3: A quotation mark is opened here and never closed."),
         (b"Ref,MPN\nC1,A,,x\n", "b.csv: line 2: It has 4 cells, the header 2"),
         (b"PK\x03\x04...", "b.csv: This is an Excel"),
