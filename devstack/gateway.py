@@ -84,6 +84,7 @@ async def serve(
         # Node.js closes idle connections after 5 s.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
     ) as session:
+        session._retry_connection = False  # noqa: SLF001 - what a DELETE answers the second time is not what it did
         app = web.Application()
         proxy = _Proxy(lite_url, keys, session)
         app.add_routes(realtime)

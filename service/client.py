@@ -21,7 +21,10 @@ class Client(httpx.AsyncClient):
         def session() -> aiohttp.ClientSession:
             connector = aiohttp.TCPConnector(limit=at_once, ssl=httpx.create_ssl_context())
             # What one user's question is answered with is not sent along with another's: no cookies.
-            return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+            session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+            # It would ask again where a connection ends: also a DELETE, which may have spent a ticket the first time.
+            session._retry_connection = False  # noqa: SLF001 - there is no other way to say so
+            return session
 
         super().__init__(timeout=seconds, transport=_Transport(client=session))
 

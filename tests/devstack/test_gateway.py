@@ -271,9 +271,12 @@ async def test_a_lite_that_is_down_is_told_in_json():
         assert "can't be reached" in (await answer.json())["message"]
 
 
-async def test_a_lite_that_breaks_off_is_told_in_json():
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_a_lite_that_breaks_off_is_asked_once_and_told_in_json(method):
+    asked = []
+
     async def break_off(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.close()
 
     broken = await asyncio.start_server(break_off, "127.0.0.1", unused_port())
@@ -282,9 +285,10 @@ async def test_a_lite_that_breaks_off_is_told_in_json():
         broken,
         serve(port, f"http://127.0.0.1:{broken.sockets[0].getsockname()[1]}", KEYS, []),
         aiohttp.ClientSession() as session,
-        session.post(f"http://127.0.0.1:{port}/rest/v1/x", headers={"apikey": KEYS.secret}) as answer,
+        session.request(method, f"http://127.0.0.1:{port}/rest/v1/x", headers={"apikey": KEYS.secret}) as answer,
     ):
         assert answer.status == 503
+    assert len(asked) == 1
 
 
 # In front of the real ones

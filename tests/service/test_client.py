@@ -97,6 +97,22 @@ async def test_a_question_that_is_given_up_gives_its_place_back_and_leaves_no_co
     await asyncio.gather(*asked)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_nothing_is_asked_twice(method: str) -> None:
+    """A ticket that was spent by a question whose answer was lost would seem to have been spent by somebody else."""
+    asked: list[bytes] = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[0])
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server, Client(AT_ONCE) as client:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(httpx.HTTPError):
+            await client.request(method, f"http://{host}:{port}")
+    assert asked == [method.encode()]
+
+
 async def test_who_waits_too_long_is_told_so(database: Database) -> None:
     async with Client(1, seconds=0.1) as client:
         first = asyncio.create_task(client.get(database.url, timeout=30))
