@@ -219,11 +219,12 @@ def clock(database: float, here: float) -> Finding:
 def tables(diagnosis: Mapping[str, Any], mapped: Tables = STANDARD) -> Iterator[Finding]:
     """Tracking and row level security. ``diagnosis`` is what ``rowcast_diagnosis`` returns.
 
-    A database that has nothing of BOMs and members was there before rowcast, and need not have them.
+    A database without enrichment_events was there before rowcast: it need not have the tables of OWN, and what has the
+    name of one is its own.
     """
     found: Mapping[str, Mapping[str, Any]] = diagnosis["tables"]
     theirs = {mapped.ours[name].there if name in mapped.ours else name: feed for name, feed in TRACKED.items()}
-    is_adopted = not found.keys() & OWN and found.keys() & mapped.there.keys()
+    is_adopted = "enrichment_events" not in found and found.keys() & mapped.there.keys()
     tracked = {name: feed for name, feed in theirs.items() if not (is_adopted and name in OWN)}
     missing = [name for name in (*tracked, *SECRET) if name not in found]
     if missing:

@@ -10,7 +10,7 @@ file:
     columns.progress_current = "done"
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,7 +46,11 @@ FALLBACK: Mapping[str, Mapping[str, Any]] = {
 }
 """What is told for a null where messages have none. Optional columns have theirs above."""
 
-IDS = ("id", "source_id", "job_id", "bom_id")
+TEXTS = (
+    "id", "source_id", "job_id", "bom_id", "title", "status", "kind", "source_name", "error_message", "progress_stage",
+    "progress_message",
+)  # fmt: skip
+"""What messages have as text; a database of its own may have numbers there."""
 PROGRESS = ("progress_stage", "progress_current", "progress_total", "progress_message")
 WHOLE = ("progress_current", "progress_total", "attempt")
 EPOCH = "1970-01-01T00:00:00+00:00"
@@ -82,20 +86,24 @@ class Table:
         told = {**FALLBACK[self.name], **OPTIONAL[self.name]}
         return {name: value for name, value in told.items() if value is not None}
 
+    @cached_property
+    def _texts(self) -> Sequence[str]:
+        return [name for name in TEXTS if name in self.columns]
+
     def changed(self, names: Iterable[str]) -> frozenset[str]:
         """Columns by our names."""
         return frozenset(self._ours.get(name, name) for name in names)
 
     def row(self, there: Row) -> Row:
-        """A row of the database's as the feed reads it: our names, every column, ids as text."""
+        """A row of the database's as the feed reads it: our names, every column, ids and texts as text."""
         named = {self._ours.get(name, name): value for name, value in there.items()} if self._ours else there
         row = {**OPTIONAL[self.name], **named}
         for name, value in self._nulls.items():
             if row.get(name) is None:
                 row[name] = value
-        for name in IDS:
-            if (id_ := row.get(name)) is not None:
-                row[name] = str(id_)
+        for name in self._texts:
+            if isinstance(value := row.get(name), int | float):
+                row[name] = str(value)
         row["created_at"] = row.get("created_at") or EPOCH
         row["updated_at"] = row["updated_at"] or row["created_at"]
         if self.name == "jobs":

@@ -184,6 +184,12 @@ def test_tables_that_are_well() -> None:
     assert {finding.level for finding in tables(WELL)} == {Level.OK}
 
 
+def test_an_adopted_databases_own_tables_of_our_names_are_nobodys_business() -> None:
+    adopted = changed("project_members", feed=None, rls=False)
+    del adopted["tables"]["enrichment_events"]
+    assert {finding.level for finding in tables(adopted)} == {Level.OK}
+
+
 @pytest.mark.parametrize(
     ("diagnosis", "seen", "advice"),
     [

@@ -85,6 +85,11 @@ def test_a_row_that_has_everything_is_left_as_it_is() -> None:
     assert STANDARD.ours["jobs"].row(job) == job
 
 
+def test_numbers_in_the_place_of_texts_are_told_as_text() -> None:
+    row = STANDARD.ours["ingestion_sources"].row({**dict.fromkeys(REQUIRED["ingestion_sources"]), "id": 7, "status": 3})
+    assert (row["id"], row["status"]) == ("7", "3")
+
+
 def test_a_job_without_the_time_of_its_progress_has_that_of_its_row() -> None:
     row = {"id": "j", "created_at": AT, "updated_at": LATER, "title": "T", "status": "running"}
     assert STANDARD.ours["jobs"].row(row)["progress_updated_at"] is None

@@ -240,7 +240,7 @@ def test_a_row_that_cannot_be_translated_is_left_out_of_snapshots_and_logged(cap
     """One such row of a database's own took the whole project's streams with it."""
     given = {
         "ingestion_sources": [],
-        "jobs": [{"id": 1, "progress_current": "half"}, {"id": 2}, {"id": 3, "title": 4}],
+        "jobs": [{"id": 1, "progress_current": "half"}, {"id": 2}, {"id": 3, "title": {"en": "A"}}],
         "proposed_nodes": [{"id": "a", "confidence": "high"}, {"id": "b", "confidence": 0.5}],
     }
     rows = {name: [STANDARD.ours[name].row(row) for row in listed] for name, listed in given.items()}
