@@ -282,6 +282,26 @@ describe('usePipelineProgress', () => {
     expect(onComplete).toHaveBeenCalledExactlyOnceWith('j')
   })
 
+  it('follows the next attempt of a job, before or after it hears of the end of the last', async () => {
+    const [onComplete, onError] = [vi.fn(), vi.fn()]
+    const Job = ({ attempt }: { attempt: number }): ReactNode => {
+      const { status, progress } = usePipelineProgress({ jobId: 'j', attempt, onComplete, onError })
+      return `${status} ${progress !== null}`
+    }
+    await show(<Job attempt={1} />)
+    await send({ message: 'No disk.', job_id: 'j' }, { event: 'error' })
+    expect([element.textContent, world.requests.length]).toEqual(['ended false', 1])
+    await show(<Job attempt={2} />)
+    await send(pipeline.pipeline_progress, { event: 'pipeline_progress' })
+    expect([element.textContent, world.requests.length]).toEqual(['live true', 2])
+    await show(<Job attempt={3} />)
+    expect(world.requests.length).toBe(2)
+    await send({ message: 'No disk.', job_id: 'j' }, { event: 'error' })
+    await send({}, { event: 'complete' })
+    expect([element.textContent, world.requests.length]).toEqual(['ended true', 3])
+    expect([onError.mock.calls.length, onComplete.mock.calls.length]).toEqual([2, 1])
+  })
+
   it('tells the end of each job of a project, once each time', async () => {
     const [onComplete, onError] = [vi.fn(), vi.fn()]
     const Jobs = (): ReactNode => usePipelineProgress({ projectId: 'p', onComplete, onError }).jobs.map(({ jobId, outcome }) => `${jobId} ${outcome};`)

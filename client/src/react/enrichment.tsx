@@ -167,7 +167,7 @@ export function EnrichmentMonitorPanel({
   const name = filename ?? 'Bill of materials'
   const wrong = state.error_message ?? (status === 'ended' ? error?.message : null)
   return (
-    <section className="rowcast rowcast-panel" aria-label={`Enrichment of ${name}`} aria-busy={state.status === 'enriching'}>
+    <section className="rowcast rowcast-panel" aria-label={`Enrichment of ${name}`}>
       <header>
         <h2>{name}</h2>
         <ConnectionBadge status={status} error={error} onReconnect={reconnect} />

@@ -8,14 +8,16 @@ import { usePipelineProgress } from './usePipelineProgress.js'
 
 export interface PipelineProgressProps {
   readonly jobId: string
+  /** The job's, where it is known: then another one is followed too. */
+  readonly attempt?: number | undefined
   readonly enabled?: boolean | undefined
   readonly onComplete?: ((jobId: string) => void) | undefined
   readonly onError?: ((message: string, jobId: string) => void) | undefined
 }
 
 /** What happens inside a job, live: its stages, workers, counters and time. */
-export function PipelineProgress({ jobId, enabled = true, onComplete, onError }: PipelineProgressProps): ReactNode {
-  const { progress, jobs, status, error, reconnect } = usePipelineProgress({ jobId, enabled, onComplete, onError })
+export function PipelineProgress({ jobId, attempt, enabled = true, onComplete, onError }: PipelineProgressProps): ReactNode {
+  const { progress, jobs, status, error, reconnect } = usePipelineProgress({ jobId, attempt, enabled, onComplete, onError })
   const failure = jobs[0]?.error ?? (status === 'ended' ? error?.message : null)
   return (
     <section className="rowcast rowcast-panel" aria-label={`Pipeline of ${progress?.document_name ?? 'a job'}`}>

@@ -7,6 +7,8 @@ import { useFeed, useLatest } from './useFeed.js'
 
 /** `jobId` for one job, `projectId` for all that are active in a project. */
 export type UsePipelineProgressOptions = PipelineFeedOptions & {
+  /** Of the one job, where it is known: a stream ends with its attempt, and the next one's is followed too. */
+  readonly attempt?: number | undefined
   readonly enabled?: boolean | undefined
   readonly onComplete?: ((jobId: string) => void) | undefined
   readonly onError?: ((message: string, jobId: string) => void) | undefined
@@ -29,12 +31,19 @@ export function usePipelineProgress(options: UsePipelineProgressOptions): Pipeli
   const only = 'jobId' in options ? options.jobId : null
   const used = useFeed(pipelineFeed(options), { enabled: options.enabled })
   const { data, status, isConnected, error, retryCount, reconnect } = used
+  const { attempt } = options
+  const followed = useRef(attempt)
+  useEffect(() => {
+    if (status !== 'ended' || attempt === followed.current) return
+    followed.current = attempt
+    reconnect()
+  }, [status, attempt, reconnect])
   const jobs = useMemo(() => [...data.jobs.values()], [data])
-  const ended = useRef<ReadonlySet<string>>(new Set()) // the jobs whose end the page has been told of
+  const ended = useRef<ReadonlySet<string>>(new Set()) // what the page has been told of
   useEffect(() => {
     const now = jobs.filter(({ outcome }) => outcome !== 'running')
-    const news = now.filter(({ jobId }) => !ended.current.has(jobId))
-    ended.current = new Set(now.map(({ jobId }) => jobId))
+    const news = now.filter((job) => !ended.current.has(end(job)))
+    ended.current = new Set(now.map(end))
     for (const { jobId, outcome, error: message } of news) {
       if (outcome === 'complete') latest.current.onComplete?.(jobId)
       else latest.current.onError?.(message ?? '', jobId)
@@ -46,3 +55,5 @@ export function usePipelineProgress(options: UsePipelineProgressOptions): Pipeli
     [progress, jobs, status, isConnected, error, retryCount, reconnect],
   )
 }
+
+const end = ({ jobId, outcome }: PipelineJob): string => `${jobId} ${outcome}`

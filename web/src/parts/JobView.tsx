@@ -30,7 +30,7 @@ export function JobView({ id, projectId }: { readonly id: string; readonly proje
       <Section title="Status">
         <JobList jobs={[job]} label="This job" renderTitle={what} {...(mayWrite ? { onCancel: command('cancel'), onRetry: command('retry') } : {})} />
       </Section>
-      {job.status === 'queued' ? null : <PipelineProgress key={`${id} ${job.attempt}`} jobId={id} />}
+      {job.status === 'queued' ? null : <PipelineProgress jobId={id} attempt={job.attempt} />}
       <Section title="History"><History job={job} /></Section>
     </Page>
   )

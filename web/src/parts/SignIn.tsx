@@ -1,11 +1,14 @@
 'use client'
 
 import type { AuthError, SupabaseClient } from '@supabase/supabase-js'
-import { type FormEvent, type ReactNode, useState } from 'react'
+import { type FormEvent, type ReactNode, useEffect, useState } from 'react'
 
 export function SignIn({ supabase }: { readonly supabase: SupabaseClient }): ReactNode {
   const [error, setError] = useState<string | null>(null)
   const [isBusy, setBusy] = useState(false)
+  useEffect(() => {
+    document.title = 'Sign in · rowcast'
+  }, [])
 
   const signIn = async (event: FormEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault()
