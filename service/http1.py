@@ -2,8 +2,8 @@
 
 - HTTP/2 without TLS is not spoken, whoever asks for it: hypercorn keeps all that a client does not take there in
   memory, without bound or time limit.
-- A connection whose client sent further requests and left while the first was answered ends. Hypercorn would wait for
-  ever for that answer to be over, with the connection's task and all that had been read.
+- A stream is the last answer of its connection, and what its client sends behind the request is passed over. Hypercorn
+  would read nothing more before the stream's end, and so not see the client go; and never end if it did then.
 - A WebSocket's messages are not compressed: some KiB would be unpacked to MiB before they are found too large, and each
   connection would keep the memory of a compressor.
 - A WebSocket whose message is too large ends. Hypercorn would ask it to close, and go on collecting.
@@ -18,9 +18,8 @@ from typing import Any
 import h11
 import hypercorn.protocol
 import hypercorn.protocol.h11
-from hypercorn.events import Closed, Event
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import Request, StreamClosed
+from hypercorn.protocol.events import Request, Response, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 from wsproto.events import CloseConnection, Ping
@@ -28,13 +27,18 @@ from wsproto.events import Event as WebSocketEvent
 from wsproto.frame_protocol import CloseReason
 
 EXTENSIONS = b"sec-websocket-extensions"
+STREAM = b"text/event-stream"
 
 
-class _Over:
-    """What is left to read, and to write to, of a connection that is over; in the place of an ``h11.Connection``."""
+class _WriteOnly:
+    """A connection from which nothing more is read, in the place of an ``h11.Connection``."""
 
+    __slots__ = ("_connection",)
     they_are_waiting_for_100_continue = False
     our_state = their_state = h11.CLOSED
+
+    def __init__(self, connection: h11.Connection) -> None:
+        self._connection = connection
 
     def receive_data(self, data: bytes) -> None:
         pass
@@ -42,8 +46,8 @@ class _Over:
     def next_event(self) -> type[h11.NEED_DATA]:
         return h11.NEED_DATA
 
-    def send(self, _: h11.Event) -> bytes:
-        return b""
+    def send(self, event: h11.Event) -> bytes | None:
+        return self._connection.send(event)
 
 
 class WebSocket(WSStream):
@@ -77,14 +81,22 @@ class WebSocket(WSStream):
 class Http1(H11Protocol):
     """What every connection speaks."""
 
-    async def handle(self, event: Event) -> None:
-        await super().handle(event)
-        if isinstance(event, Closed):
-            self.connection = _Over()  # type: ignore[assignment] # all that is asked of it there
-            await self.can_read.set()  # who waits for the next request finds none
+    async def stream_send(self, event: StreamEvent) -> None:
+        if not isinstance(event, Response) or not _is_stream(event):
+            await super().stream_send(event)
+            return
+        await super().stream_send(replace(event, headers=[*event.headers, (b"connection", b"close")]))
+        self.connection = _WriteOnly(self.connection)  # type: ignore[assignment,arg-type] # all that is asked of it
+        await self.can_read.set()  # who waits for the next request finds none
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn's own would change to HTTP/2; a server may ignore that it is asked to."""
+
+
+def _is_stream(event: Response) -> bool:
+    """Not an answer of one piece that looks like one, nor its head alone: those have a length."""
+    headers = {name.lower(): value for name, value in event.headers}
+    return headers.get(b"content-type", b"").startswith(STREAM) and b"content-length" not in headers
 
 
 def install() -> None:

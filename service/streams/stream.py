@@ -92,7 +92,8 @@ class Stream(ABC, Generic[Chunk]):
             topic = await self._hub.topic(self.key)
         except (DatabaseUnavailable, DatabaseRefused) as error:
             self._ending = Ending.ERROR
-            logger.info("stream ended", extra=self._fields(reason="error", error=error))
+            self._hub.metrics.streams_ended.labels(Ending.ERROR.reason).inc()  # the hub counts those that it has had
+            logger.info("stream ended", extra=self._fields(reason=Ending.ERROR.reason, error=error))
             yield self._failure(error)
             return
         viewer = self._viewer = self._hub.attach(topic, self._cursor, self._budget)

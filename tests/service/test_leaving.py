@@ -13,6 +13,7 @@ import pytest
 from hypercorn.asyncio import serve
 from quart import Quart
 
+from service import http1
 from service.app import create_app, drain
 from service.feeds import hub as hubs
 from service.pipeline import Pipeline
@@ -79,6 +80,7 @@ async def serving(stack: StackFacts, **variables: str) -> AsyncIterator[Service]
     server_configuration.keep_alive_timeout = 1.0  # for so long hypercorn keeps the tasks of a connection that has gone
 
     async def run() -> None:
+        http1.install()
         await serve(app, server_configuration, shutdown_trigger=stop.wait)
 
     server = asyncio.create_task(run())
@@ -244,17 +246,24 @@ async def test_while_a_write_is_stuck(service: Service, project: Project) -> Non
     await service.has_nothing_left()
 
 
-async def test_with_more_on_the_way(stack: StackFacts, project: Project) -> None:
-    """Its next request waits behind the stream, so that hypercorn does not see it go: the next keepalives tell.
+@LEAVES
+async def test_from_a_large_answer_with_more_behind_it(service: Service, project: Project, leave: Leave) -> None:
+    for number in range(5):
+        project.proposal(f"{number} " + "x" * 800_000)
+    reader, writer = await asyncio.open_connection(*address(service.url), limit=4096)
+    writer.write(request(f"/api/projects/{project.id}/snapshot", project.token) * 2)
+    await reader.readexactly(4096)
+    leave(writer)
+    await service.has_nothing_left()
 
-    Hypercorn (0.18) keeps the connection's own task; nothing of ours.
-    """
-    async with serving(stack, ROWCAST_KEEPALIVE_SECONDS="0.05") as service:
-        reader = await Reader.connected(service.url, path(project), project.token)
-        reader.writer.write(request(path(project), project.token))
-        await reader.writer.drain()
-        reader.close()
-        await service.has_no_streams()
+
+@LEAVES
+async def test_with_more_on_the_way(service: Service, project: Project, leave: Leave) -> None:
+    _, writer = await asyncio.open_connection(*address(service.url))
+    writer.write(request(path(project), project.token) * 3)
+    await until(lambda: service.viewers == 1)
+    leave(writer)
+    await service.has_nothing_left()
 
 
 async def test_while_the_service_stops(service: Service, project: Project) -> None:

@@ -14,6 +14,7 @@ from service.streams.stream import new_id
 from tests.service.fakes import KEY, until
 from tests.service.logged import logged
 from tests.service.streams.stages import HOUR, Stage, asked, opened
+from tests.service.test_metrics import counted
 
 STREAM = "service.streams.stream"
 DENIALS = [Ending.TOKEN_EXPIRED, Ending.ACCESS_REVOKED]
@@ -44,6 +45,7 @@ async def test_a_topic_that_cannot_be_opened_again_ends_the_stream_with_a_word()
     stage.log.fail = DatabaseUnavailable("down")
     await page.read_all()
     assert page.types == ["error", "stream_end"]
+    assert await counted(stage.hub.metrics, 'rowcast_streams_ended_total{reason="error"}') == 1
 
 
 async def test_a_stream_that_cannot_begin_says_so_and_may_come_back(stage: Stage) -> None:
