@@ -214,7 +214,7 @@ def test_nobody_but_the_service_role_writes(world: World, role: str, table: str)
             world.db.execute(sql.SQL(attempt).format(name, column))
 
 
-@pytest.mark.parametrize("column", ["payload", "checkpoint"])
+@pytest.mark.parametrize("column", ["payload", "checkpoint", "progress_number"])
 def test_what_a_worker_is_told_and_leaves_is_refused_to_members(world: World, column: str) -> None:
     with pytest.raises(errors.InsufficientPrivilege), acting_as(world.db, "authenticated", world.member):
         world.db.execute(sql.SQL("select {} from jobs").format(sql.Identifier(column)))

@@ -118,7 +118,7 @@ def test_a_jobs_times_are_the_databases(db: Connection, project: UUID) -> None:
     db.execute("update jobs set progress_current = 1")
     assert times(db) == (True, True, False, False)
     db.execute("update jobs set heartbeat_at = now(), lease_until = now() - interval '1 day', payload = '{\"a\": 1}'")
-    db.execute("update jobs set checkpoint = '[7]'")
+    db.execute("update jobs set checkpoint = '[7]', progress_number = 7")
     assert one(db, "select updated_at < heartbeat_at from jobs") is True
     db.execute("update jobs set progress_message = 'now', progress_updated_at = '2100-01-01Z'")
     assert one(db, "select progress_updated_at = '2100-01-01Z' from jobs") is True, "a writer may tell it itself"

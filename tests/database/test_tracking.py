@@ -149,7 +149,7 @@ def test_what_is_tracked_can_be_looked_up(db: Connection) -> None:
         ),
         ("enrichment_events", "enrichment", "bom_id", []),
         ("ingestion_sources", "project", "project_id", []),
-        ("jobs", "project", "project_id", ["heartbeat_at", "lease_until", "payload", "checkpoint"]),
+        ("jobs", "project", "project_id", ["heartbeat_at", "lease_until", "payload", "checkpoint", "progress_number"]),
         ("project_members", "project", "project_id", []),
         ("proposed_nodes", "project", "project_id", []),
     ]
