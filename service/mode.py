@@ -121,7 +121,9 @@ class Modes:
                 in_vain = False
             except (DatabaseUnavailable, DatabaseRefused) as error:
                 if not in_vain:
-                    logger.warning("the change log can't be reached yet, it is tried again", extra=fields(error=error))
+                    logger.warning(
+                        "the database can't be asked for its change log, it is tried again", extra=fields(error=error)
+                    )
                 in_vain = True
             except Exception:  # a bug, but the choice must not be left open for it
                 logger.exception("choosing between log and direct mode failed")

@@ -87,7 +87,7 @@ class Rows:
             if error.code in NO_SUCH_COLUMN:
                 self._columns.pop(table.name, None)  # somebody has changed the table
             raise
-        rows.sort(key=lambda row: (row["created_at"], row["id"]))
+        rows.sort(key=lambda row: (str(row["created_at"]), str(row["id"])))  # whatever types a table has there
         return {row["id"]: row for row in rows}
 
     async def _find_columns(self, table: Table) -> None:

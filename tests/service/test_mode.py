@@ -393,7 +393,7 @@ async def test_a_log_that_cannot_be_taken_leaves_streams_as_they_are(
         await until(lambda: logged(caplog, "service.mode", logging.WARNING)[1:])
         assert (
             logged(caplog, "service.mode", logging.WARNING)[1][1]
-            == "the change log can't be reached yet, it is tried again"
+            == "the database can't be asked for its change log, it is tried again"
         )
         assert (running.mode, running.services.hub, viewer.ending) == (Mode.DIRECT, hub, None)
         project.job()

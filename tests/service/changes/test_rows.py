@@ -93,6 +93,13 @@ async def test_the_oldest_comes_first_and_nothing_but_what_the_feed_tells_of() -
     assert "payload" not in state["jobs"]["0001"]
 
 
+async def test_times_that_are_none_take_no_row_with_them() -> None:
+    database = Database()
+    for number, at in enumerate((1795304368, None, AT)):
+        database.add("jobs", number, created_at=at)
+    assert set((await reading(database).read(KEY))["jobs"]) == {"0000", "0001", "0002"}
+
+
 async def test_rows_are_asked_for_as_the_keys_reader() -> None:
     database = Database()
     reader = Reader("a token")
