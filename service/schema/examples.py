@@ -160,7 +160,7 @@ def enrichment() -> Examples:
     batch = {"batch_number": 1, "batch_size": 2, "completed": 2}
     all_done = {"pending_items": 0, "enriched_items": 3, "percent_complete": 100.0, "current_batch": 2}
     done = {**all_done, "status": "completed", "current_stage": "complete", "completed_at": LATER}
-    torn = {"status": "failed", "failed_at": LATER, "error_message": "Its worker was lost 3 times."}
+    torn = {"status": "failed", "failed_at": LATER, "error_message": "Its worker was lost, at attempt 3 of 3."}
     rows: Rows = {"boms": [state], "bom_line_items": components, "enrichment_events": []}
     return _examples(
         feed,
