@@ -105,6 +105,11 @@ class tqdm(Generic[T]):  # noqa: N801 - the name is what makes it a drop-in
     def close(self) -> None:
         self._link.close(over=self.total is not None and self.n >= self.total)
 
+    def __del__(self) -> None:
+        """One that is never closed ends with the function that made it, as tqdm's do."""
+        if hasattr(self, "_link"):
+            self.close()
+
     def reset(self, total: float | None = None) -> None:
         """Begins anew."""
         self._link.close(over=True)

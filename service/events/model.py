@@ -128,7 +128,3 @@ class Reauth(Message):
     def before(cls, expires_at: float) -> "Reauth":
         """The hint before a token's exp, in s since the epoch."""
         return cls.model_validate({"expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat()})
-
-
-CONTROL_TYPES = frozenset({"connected", "snapshot", "live", "reset", "reauth", "error", "stream_end"})
-"""Messages about the stream itself, which ``?types=`` never takes away."""

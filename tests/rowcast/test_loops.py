@@ -81,6 +81,17 @@ def test_in_a_stage_under_way_a_bar_is_a_part_of_it(job, patched, bar):
 
 
 @BARS
+def test_a_bar_that_nobody_closes_ends_with_the_function_that_made_it(job, patched, bar):
+    def load():
+        bar(total=2, desc="loading").update(2)
+
+    load()
+    list(bar("xy", desc="writing"))
+    assert stages(job) == {"loading": (2, 2, "completed"), "writing": (2, 2, "completed")}
+    assert [stage["parent"] for stage in job.look()["pipeline"]["stages"].values() if "parent" in stage] == []
+
+
+@BARS
 def test_a_bar_that_counts_fractions_is_over_at_its_end(job, patched, bar):
     with bar(total=1.5, desc="loading") as moved:
         moved.update(1.5)

@@ -9,11 +9,14 @@ import pytest
 from pydantic import RootModel
 
 from service.events.enrichment import EnrichmentFeed
-from service.events.model import CONTROL_TYPES, Message
+from service.events.model import Message
 from service.events.project import ProjectFeed
 from service.pipeline import FEEDS
 from service.schema import catalogue
 from service.schema.catalogue import REF, STREAMS, Stream, messages, schemas, types
+
+CONTROL = {"connected", "snapshot", "live", "reset", "reauth", "error", "stream_end"}
+"""Messages about the stream itself."""
 
 
 def test_every_feed_has_its_stream() -> None:
@@ -25,7 +28,7 @@ def test_a_stream_sends_what_its_feed_translates_and_what_all_say_of_themselves(
     feed: ProjectFeed | EnrichmentFeed,
 ) -> None:
     [stream] = [each for each in STREAMS if each.name == feed.name]
-    assert {type_ for type_, _ in messages(stream)} == feed.types | CONTROL_TYPES
+    assert {type_ for type_, _ in messages(stream)} == feed.types | CONTROL
     assert stream.named == feed.named
 
 
