@@ -133,7 +133,7 @@ function Boms({ projectId, jobs, mayWrite }: BomsProps): ReactNode {
   const { row: found, error, again } = useRead(`${projectId} ${runs.size}`, () => boms(supabase, projectId)) // a BOM that is new here comes with a job
   return (
     <Section title="Bills of materials" {...(found ? { count: found.length } : {})}>
-      {mayWrite ? <Upload projectId={projectId} /> : null}
+      {mayWrite ? <Upload projectId={projectId} onTaken={again} /> : null}
       {error ? <p role="alert" className="wrong">{error} <button type="button" className="button small" onClick={again}>Try again</button></p> : null}
       {found || error ? null : <Loading what="Bills of materials" />}
       {found?.length === 0 ? <Empty title="None yet">The parts of a bill of materials are looked up while you watch.</Empty> : null}

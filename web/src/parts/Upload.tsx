@@ -6,8 +6,14 @@ import { useRouter } from 'next/navigation'
 import { type DragEvent, type ReactNode, useState } from 'react'
 import { problem } from '../act'
 
+export interface UploadProps {
+  readonly projectId: string
+  /** A file was taken, but its enrichment did not begin. */
+  readonly onTaken: () => void
+}
+
 /** Takes a bill of materials, begins its enrichment and goes to where it can be watched. */
-export function Upload({ projectId }: { readonly projectId: string }): ReactNode {
+export function Upload({ projectId, onTaken }: UploadProps): ReactNode {
   const request = useRequest()
   const router = useRouter()
   const [error, setError] = useState<string | null>(null)
@@ -20,13 +26,16 @@ export function Upload({ projectId }: { readonly projectId: string }): ReactNode
     setError(null)
     const body = new FormData()
     body.append('file', file)
+    let isTaken = false
     try {
       const made = await request<BomAnswer>(`/api/projects/${projectId}/boms`, { method: 'POST', body })
+      isTaken = true
       await request<StartAnswer>(`/api/boms/${made.bom_id}/enrichment/start`, { method: 'POST' })
       router.push(`/bom?id=${made.bom_id}`)
     } catch (reason) {
-      setError(problem(reason))
+      setError(isTaken ? `${file.name} was taken, but its enrichment has not begun. Open it to begin.` : problem(reason))
       setName(null)
+      if (isTaken) onTaken()
     }
   }
   const drop = (event: DragEvent): void => {
