@@ -77,7 +77,8 @@ class Rows:
         rows: list[Row] = []
         try:
             while True:
-                page = _page(table, await self._ask(table.there, parameters, key.reader))
+                answer = _page(table, await self._ask(table.there, parameters, key.reader))
+                page = [row for row in answer if row[id_] is not None]  # a view may have such, the last of all
                 rows += [table.row(row) for row in page]
                 if not page or len(page) < self._largest:
                     break

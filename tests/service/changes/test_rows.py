@@ -43,7 +43,8 @@ class Database:
             raise Refused(f"no column {missing[0]}", 400, "42703")
         limit = min(int(parameters["limit"]), self.max_rows)
         after = parameters.get("id", "gt.").removeprefix("gt.")
-        found = sorted((row for row in self.rows[table] if row["id"] > after), key=lambda row: row["id"])
+        rows = [row for row in self.rows[table] if not after or (row["id"] or "") > after]
+        found = sorted(rows, key=lambda row: (row["id"] is None, row["id"]))
         return [{name: row[name] for name in wanted} for row in found[:limit]]
 
 
@@ -91,6 +92,15 @@ async def test_the_oldest_comes_first_and_nothing_but_what_the_feed_tells_of() -
     state = await reading(database).read(KEY)
     assert list(state["jobs"]) == ["0002", "0001"]
     assert "payload" not in state["jobs"]["0001"]
+
+
+async def test_rows_without_an_id_are_nobodys() -> None:
+    database = Database(max_rows=2)
+    for number in range(3):
+        database.add("jobs", number)
+    for _ in range(2):
+        database.add("jobs", 9, id=None)
+    assert set((await reading(database).read(KEY))["jobs"]) == {"0000", "0001", "0002"}
 
 
 async def test_times_that_are_none_take_no_row_with_them() -> None:
