@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from tests.oracle.several import SeveralViewer, SocketViewer
 from tests.oracle.stage import USERS, Stage, stage
 from tests.oracle.verdict import Complaints, Verdict
 from tests.oracle.viewers import Viewer
-from tests.oracle.writers import LAST_EVENTS, LAST_STALLED, Writer, Written
+from tests.oracle.writers import LAST_EVENTS, LAST_LEASES, Writer, Written
 
 VIEWERS = 30
 POLLERS = 4
@@ -160,7 +160,7 @@ class Play:
         for page in self._pages:
             page.is_calm = True
         async with await self._stage.database() as database:
-            await database.execute(LAST_STALLED.encode())
+            await database.execute(LAST_LEASES.encode())
             await self._complete(await truth.read(database, self._stage.projects, list(self._stage.boms)))
             await database.execute(LAST_EVENTS.encode())
             await self._complete(await truth.read(database, self._stage.projects, list(self._stage.boms)))
@@ -172,10 +172,14 @@ class Play:
                 viewer.complain("lost", f"its BOM has ended, and it was not told so: {viewer.is_over=}")
 
     async def _complete(self, truth_: truth.Truth) -> None:
-        if not await self._in_time(lambda: not any(page.lacks(truth_) for page in self._pages)):
-            for page in self._pages:
-                for text in page.lacks(truth_):
-                    page.complain("lost", text)
+        deadline = time.monotonic() + CALM_SECONDS
+        lacking = self._pages
+        while lacking and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+            lacking = await _lacking(lacking, truth_) or await _lacking(self._pages, truth_)
+        for page in lacking:
+            for text in page.lacks(truth_):
+                page.complain("lost", text)
 
     async def _in_time(self, condition: Callable[[], bool]) -> bool:
         """Waits for the condition; returns whether it came true."""
@@ -219,3 +223,12 @@ class Play:
             with service.log.open(errors="replace") as log:
                 errors.update(line.split(" ERROR ", 1)[1].split(":")[0] for line in log if " ERROR " in line)
         return Counter({logger: count for logger, count in errors.items() if not logger.startswith("realtime.")})
+
+
+async def _lacking(pages: Sequence[Page], truth_: truth.Truth) -> list[Page]:
+    lacking: list[Page] = []
+    for page in pages:
+        if page.lacks(truth_):
+            lacking.append(page)
+        await asyncio.sleep(0)  # all at once would take seconds, in which no page gets on
+    return lacking

@@ -124,8 +124,10 @@ LAST_EVENTS = """
       rowcast.enrichment_state(b)
     from boms b where b.source = 'customer'"""
 """Ends every BOM's enrichment."""
-LAST_STALLED = "update jobs set status = 'stalled' where status = 'running' and lease_until < now()"
-"""What the services would do by themselves, and at a moment of their own, while pages are compared with the tables."""
+LAST_LEASES = """
+    update jobs set heartbeat_at = now(), lease_until = now() + interval '1 hour'
+    where status in ('running', 'paused', 'stalled')"""
+"""No worker is lost while pages are compared with the tables: services end such jobs at a moment of their own."""
 
 
 @dataclass
