@@ -147,8 +147,7 @@ class Stream:
                     self._view.note(f"{busy}, trying again")
                     asked_to_wait = busy.seconds
                 except httpx.HTTPError as error:
-                    why = str(error).partition("\n")[0] or type(error).__name__
-                    self._view.note(f"no connection ({why}), trying again")
+                    self._view.note(f"no connection ({_reason(error)}), trying again")
                 await self._sleep(max(asked_to_wait, next(self._waits)))
 
     async def _one_connection(self, client: httpx.AsyncClient) -> AsyncGenerator[dict[str, Any], None]:
@@ -214,3 +213,12 @@ async def watch(stream: Stream, view: View, *, until_done: bool) -> State:
             if until_done and heard_of and state.have_ended(heard_of):
                 break
     return state
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """What went wrong, and with whom, as far as the error knows."""
+    why = str(error).partition("\n")[0] or type(error).__name__
+    try:
+        return f"{error.request.url.netloc.decode()}: {why}"
+    except RuntimeError:  # httpx's way to say that it does not
+        return why

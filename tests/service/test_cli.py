@@ -603,10 +603,11 @@ def test_watch_of_what_is_no_service_ends(run: Run, environment: Environment, st
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watch_keeps_trying_while_the_service_is_down(environment: Environment, number: signal.Signals) -> None:
-    down = {**environment, "ROWCAST_URL": f"http://127.0.0.1:{unused_port()}"}
-    with watching(down, PROJECT, "--until-done") as watch:
+    address = f"127.0.0.1:{unused_port()}"
+    with watching({**environment, "ROWCAST_URL": f"http://{address}"}, PROJECT, "--until-done") as watch:
+        told = f"no connection ({address}: All connection attempts failed), trying again"
         for _ in range(3):
-            assert watch.until("no connection") == "no connection (All connection attempts failed), trying again"
+            assert watch.until("no connection") == told
         watch.process.send_signal(number)
         assert watch.wait() == (0 if number == signal.SIGINT else -signal.SIGTERM)
         assert watch.errors() == ""
