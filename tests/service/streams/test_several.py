@@ -352,7 +352,7 @@ def test_a_message_names_its_key_once() -> None:
     assert keyed(feed, None, whole) == whole.data
 
 
-def test_of_the_keepalives_of_all_one_is_enough_and_each_moves_the_id() -> None:
+async def test_of_the_keepalives_of_all_one_is_enough_and_each_moves_the_id() -> None:
     how: dict[str, Any] = {"named": False, "retry_milliseconds": 1, "keepalive_seconds": 25}
     several = Several("s", Merged([], 0, 0, 25), ProjectFeed(), ["a", "b"], [1, 2], **how)
     assert several._frame(Part("a", None, 7), is_quiet=False) == b""
