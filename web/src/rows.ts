@@ -36,6 +36,8 @@ export interface LineRow {
 const PROJECT = 'id,name,organizations(name),project_members(user_id,role)'
 const BOM = 'id,project_id,filename,status,total_items,created_at'
 const LINE = 'id,line_number,reference,quantity,mpn,manufacturer,description,status,enrichment_data,error_message,updated_at'
+/** So many of a project's bills of materials are listed, the newest. */
+export const BOMS_LISTED = 100
 /** As many as Supabase gives at once unless it is told otherwise. */
 const LINES_A_REQUEST = 1000
 
@@ -56,7 +58,7 @@ export const project = (from: SupabaseClient, id: string): Promise<ProjectRow | 
   got(from.from('projects').select(PROJECT).eq('id', id).maybeSingle())
 
 export const boms = (from: SupabaseClient, projectId: string): Promise<BomRow[]> =>
-  got(from.from('boms').select(BOM).eq('project_id', projectId).order('created_at', { ascending: false }).limit(100))
+  got(from.from('boms').select(BOM).eq('project_id', projectId).order('created_at', { ascending: false }).limit(BOMS_LISTED))
 
 export const bom = (from: SupabaseClient, id: string): Promise<BomRow | null> =>
   got(from.from('boms').select(BOM).eq('id', id).maybeSingle())

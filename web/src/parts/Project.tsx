@@ -8,7 +8,7 @@ import Link from 'next/link'
 import { memo, type ReactNode, useMemo, useState } from 'react'
 import { type Acting, json, useAct } from '../act'
 import { useCalm } from '../calm'
-import { boms, project, useRead } from '../rows'
+import { boms, BOMS_LISTED, project, useRead } from '../rows'
 import { useSession } from '../session'
 import { Choice, Fewer, Section } from './lists'
 import { Page } from './Page'
@@ -153,6 +153,7 @@ function Boms({ projectId, jobs, mayWrite }: BomsProps): ReactNode {
           )}
         </Fewer>
       ) : null}
+      {found?.length === BOMS_LISTED ? <p className="muted">These are the {BOMS_LISTED} newest.</p> : null}
     </Section>
   )
 }
