@@ -99,6 +99,10 @@ async def work_on(catalogue: Catalogue, job: rowcast.AsyncJob) -> None:
         job.plan({"enriching": 1})
         if told["items"]:
             job.stage("enriching", told["total"], done=told["done"], message=told["message"])
+            counted = job.look()["pipeline"]["metrics"]
+            for status, count in told["counts"].items():
+                if missing := count - counted.get(status, 0):  # what an attempt before this one has done
+                    job.count(status, missing)
         async with job.pool(told.get("max_parallel", 1), parts=True) as pool:
             # No items are left, or none are handed out any more: it was paused, stopped, cancelled, or taken over.
             while told["items"]:

@@ -280,10 +280,11 @@ begin
     items := '[]';
   end if;
   return json_build_object('status', job.status, 'items', items, 'max_parallel', config.max_parallel,
-    'total', bom.total_items, 'done', bom.enriched_items + bom.failed_items + bom.not_found_items, 'message', job.progress_message);
+    'total', bom.total_items, 'done', bom.enriched_items + bom.failed_items + bom.not_found_items, 'message', job.progress_message,
+    'counts', json_build_object('enriched', bom.enriched_items, 'failed', bom.failed_items, 'not_found', bom.not_found_items));
 end $$;
 comment on function public.write_batch(uuid, uuid, jsonb, jsonb) is
-  'Writes what became of a batch ([{id, status: enriched, failed or not_found, enrichment_data, error_message}]; none to begin with) and hands out the next: {status, items, max_parallel, total, done, message}. In one transaction: the line items, the BOM, one enrichment.progress event, the job, with its pipeline where one is given; after the last item also their end. A status other than running (lost: another worker has the job now) ends the worker''s claim, and there are no items.';
+  'Writes what became of a batch ([{id, status: enriched, failed or not_found, enrichment_data, error_message}]; none to begin with) and hands out the next: {status, items, max_parallel, total, done, message, counts}. In one transaction: the line items, the BOM, one enrichment.progress event, the job, with its pipeline where one is given; after the last item also their end. A status other than running (lost: another worker has the job now) ends the worker''s claim, and there are no items.';
 
 -- Commands ------------------------------------------------------------------------------------------------------------
 --

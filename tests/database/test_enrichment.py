@@ -248,6 +248,7 @@ def test_a_pause_takes_the_batch_under_way_and_a_resume_goes_on(upload: Callable
     assert bom.job[0] == "paused"
     assert bom.write(under_way) == {
         "status": "paused", "items": [], "max_parallel": 5, "total": 25, "done": 10, "message": "Batch 1 of 3",
+        "counts": {"enriched": 10, "failed": 0, "not_found": 0},
     }  # fmt: skip
     assert bom.write() == {"status": "lost", "items": []}, "it has let go"
     assert bom.claim() is None
