@@ -153,7 +153,9 @@ class SocketViewer(Page):
         self._leaving = set()
         self._ended = False
         address = service.url.replace("http", "ws", 1)
-        connection = await connect(f"{address}/api/ws", subprotocols=["rowcast.v1"], open_timeout=5, ping_interval=None)
+        connection = await connect(
+            f"{address}/api/ws", subprotocols=["rowcast.v1"], open_timeout=5, ping_interval=None, max_size=None
+        )
         try:
             await self._authenticate(connection)
             for part in self.parts.values():
