@@ -24,6 +24,7 @@ from service.app import drain
 from service.errors import RowcastServiceError
 from service.logs import CONTROL, RedactingFormatter, fields
 from service.redaction import redactor, shown_headers, shown_query
+from service.tasks import spawn
 
 if sys.platform != "win32":
     import resource
@@ -35,10 +36,6 @@ STOP_SECONDS = 4.0
 
 SPARE_FILES = 1000
 """What is open beside streams: requests, connections to the database and to Realtime, those that are being refused."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEPT_BYTES = 256 * 1024
-"""What is larger is taken from the system alone, and freed memory beyond it at the heap's end is given back."""
 
 logger = logging.getLogger(__name__)
 
@@ -135,17 +132,16 @@ def allow_files(streams: int) -> None:
             logger.warning("fewer files may be open than streams need", extra=fields(files=soft, streams=streams))
 
 
-def give_memory_back() -> None:
-    """Has glibc keep little of what is freed, where this is glibc.
+async def give_memory_back(seconds: float = 60.0) -> None:
+    """Has glibc, where this is glibc, return what is free to the system, for ever, once in so many seconds.
 
-    By itself it raises both thresholds with the largest block that was freed, up to 32 MiB and 64 MiB: after a few long
-    answers of the database a process kept 111 MiB of which 25 were in use.
+    By itself it returns little but from the heap's end: after some long answers of the database a process kept 111 MiB,
+    of which 25 were in use. It takes a few ms, in a thread.
     """
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # musl has no mallopt
-            mallopt = ctypes.CDLL(None).mallopt
-            for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-                mallopt(option, KEPT_BYTES)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    while trim is not None:
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(trim, 0)
 
 
 def main(app: Quart, config: Config) -> None:
@@ -153,7 +149,6 @@ def main(app: Quart, config: Config) -> None:
 
     Raises :class:`ServerError` when an address can't be bound.
     """
-    give_memory_back()
     if sys.platform == "win32":
         asyncio.run(run(app, config))
     else:
@@ -178,6 +173,7 @@ async def run(app: Quart, config: Config) -> None:
         # hypercorn's graceful_timeout waits for open streams but does not end them
         await drain(app)
 
+    giving_back = spawn(give_memory_back())
     try:
         await serve(app, config, shutdown_trigger=stopping)
     except (OSError, OverflowError) as error:  # an OverflowError is a port above 65535
@@ -185,6 +181,7 @@ async def run(app: Quart, config: Config) -> None:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ServerError(f"Can't listen on {addresses} ({why}); choose another address with --bind.") from error
     finally:
+        giving_back.cancel()
         for number in (signal.SIGINT, signal.SIGTERM):  # one more would only disturb the interpreter's own end
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
