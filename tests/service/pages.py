@@ -34,6 +34,12 @@ class Page:
                 self.names.append(event.event)
                 return message
 
+    async def news(self) -> dict[str, Any]:
+        """The next message but ``live``, which comes whenever Realtime does."""
+        while (message := await self.next()).get("type") == "live":
+            pass
+        return message
+
     async def until(self, type_: str, **fields: Any) -> dict[str, Any]:
         """The next message of this type with these fields."""
         while True:
