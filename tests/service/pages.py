@@ -12,17 +12,30 @@ import httpx_sse
 
 @dataclass
 class Page:
-    """Messages in order. ``ids`` are those of a stream of one key, ``last_id`` is the newest of any."""
+    """``lives`` is what ``live`` said, ``messages`` all else, in order. ``ids`` are those of a stream of one key."""
 
     _events: AsyncIterator[httpx_sse.ServerSentEvent]
     response: httpx.Response
     messages: list[dict[str, Any]] = field(default_factory=list)
+    lives: list[bool] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     last_id: str = ""
 
     async def next(self) -> dict[str, Any]:
-        """The next message."""
+        """The next message but ``live``, which comes whenever Realtime does."""
+        while (message := await self._any()).get("type") == "live":
+            pass
+        return message
+
+    async def until(self, type_: str, **fields: Any) -> dict[str, Any]:
+        """The next message of this type with these fields."""
+        while True:
+            message = await self._any()
+            if message.get("type") == type_ and all(message[name] == value for name, value in fields.items()):
+                return message
+
+    async def _any(self) -> dict[str, Any]:
         while True:
             event = await anext(self._events)
             self.last_id = event.id
@@ -30,21 +43,11 @@ class Page:
                 self.ids.append(int(event.id))
             if event.data:
                 message: dict[str, Any] = json.loads(event.data)
-                self.messages.append(message)
-                self.names.append(event.event)
-                return message
-
-    async def news(self) -> dict[str, Any]:
-        """The next message but ``live``, which comes whenever Realtime does."""
-        while (message := await self.next()).get("type") == "live":
-            pass
-        return message
-
-    async def until(self, type_: str, **fields: Any) -> dict[str, Any]:
-        """The next message of this type with these fields."""
-        while True:
-            message = await self.next()
-            if message.get("type") == type_ and all(message[name] == value for name, value in fields.items()):
+                if message.get("type") == "live":
+                    self.lives.append(message["live"])
+                else:
+                    self.messages.append(message)
+                    self.names.append(event.event)
                 return message
 
     @property

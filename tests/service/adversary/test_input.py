@@ -35,7 +35,7 @@ async def test_text_from_the_database_stays_text(service: str, project: Project,
             project.job(text, **{name: text for name in fields if name not in ("title", "kind")})
             project.source(text)
             project.proposal(text)
-            told = [await page.news() for _ in range(4)]
+            told = [await page.next() for _ in range(4)]
             assert sorted(each["type"] for each in told) == [
                 "job_update", "new_proposal", "progress_update", "status_update",
             ]  # fmt: skip
