@@ -14,6 +14,8 @@ from uuid import UUID
 
 import click
 
+from service.errors import in_words
+
 if TYPE_CHECKING:  # importing rowcast takes longer than all of --help
     from service.findings import Finding
     from workers.pool import Handler
@@ -56,12 +58,6 @@ def main() -> None:
 def is_expected(error: Exception) -> bool:
     """True for an error whose message is meant for the person at the command line."""
     return isinstance(error, OSError) or any(base.__module__ in EXPECTED_ERRORS for base in type(error).__mro__)
-
-
-def in_words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 def fail(message: str, status: int) -> NoReturn:

@@ -14,6 +14,8 @@ RowcastServiceError
 
 def in_words(error: Exception) -> str:
     """What it says or, where it says nothing, its name: for people. Its repr may hold a whole answer, and its date."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
 
 
