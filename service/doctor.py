@@ -20,7 +20,7 @@ from service.changes.realtime import READY_SECONDS, RealtimeGeneration
 from service.doctor_direct import MIGRATE, Listening, comes, examine_direct
 from service.errors import ApiError, DatabaseRefused, DatabaseUnavailable, in_words
 from service.findings import Finding, Level, fail, ok, warn
-from service.mode import has_log
+from service.mode import NO_SUCH_FUNCTION, has_log
 from service.settings import Settings, legacy_role
 from service.tables import STANDARD, Tables, in_sql
 
@@ -29,8 +29,6 @@ DELIVERY_SECONDS = 10.0
 FEED = "doctor"
 NEWEST = "stall_jobs"
 """Of the functions that the service calls, one that the newest migration brought."""
-NO_SUCH_FUNCTION = ("PGRST202", "42883")
-"""What PostgREST, and PostgreSQL, say."""
 TRACKED = {
     "jobs": "project",
     "ingestion_sources": "project",
@@ -180,7 +178,7 @@ async def _diagnose(client: httpx.AsyncClient, settings: Settings) -> tuple[dict
     if isinstance(answer, httpx.HTTPError):
         return None, fail(about, f"the database can't be asked: {in_words(answer)}", "Try again.")
     if answer.status_code == httpx.codes.OK:
-        newest = await _call(client, settings, NEWEST, {})
+        newest = await _call(client, settings, NEWEST, {"batch": 0})  # which it refuses: nothing is done
         if isinstance(newest, httpx.Response) and _code(newest) in NO_SUCH_FUNCTION:
             return answer.json(), fail(about, f"not all are applied: the database does not know {NEWEST}", MIGRATE)
         return answer.json(), ok(about, "applied")
@@ -194,7 +192,7 @@ async def _diagnose(client: httpx.AsyncClient, settings: Settings) -> tuple[dict
 
 
 async def _call(
-    client: httpx.AsyncClient, settings: Settings, function: str, arguments: Mapping[str, str]
+    client: httpx.AsyncClient, settings: Settings, function: str, arguments: Mapping[str, object]
 ) -> httpx.Response | httpx.HTTPError:
     key = settings.secret_key
     headers = {"apikey": key} | ({"Authorization": f"Bearer {key}"} if legacy_role(key) else {})
