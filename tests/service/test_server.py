@@ -1,6 +1,7 @@
 """`rowcast serve` as a process: its start, its streams' farewell, its end."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.server import ServerError, configuration
+from service.server import ServerError, _unhandled, configuration
 from tests.conftest import ROOT, StackFacts, unused_port
 from tests.service.conftest import Project, answers, service_environment
 from tests.service.connections import Reader, address, stopped_reader
@@ -373,6 +374,7 @@ def test_a_configuration_that_may_not_be_read_is_an_oserror(tmp_path: Path) -> N
         configuration(file, None, 30)
 
 
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps it, and gives it back")
 @pytest.mark.parametrize(("seconds", "kept"), [(3600, True), (0.01, False)])
 def test_what_long_answers_took_is_given_back(seconds: float, kept: bool) -> None:
     """By itself glibc keeps 63 MiB that stand before a block that is in use: the control."""
@@ -401,3 +403,20 @@ print(asyncio.run(main()))
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert told.stdout == f"{kept}\n"
+
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        ({"exception": asyncio.CancelledError()}, False),
+        ({"exception": TimeoutError(), "transport": object()}, False),
+        ({"exception": TimeoutError()}, True),
+        ({"exception": RuntimeError("a bug")}, True),
+        ({}, True),
+    ],
+)
+async def test_what_nobody_has_caught_is_logged_but_for_the_ends_of_connections(
+    context: dict[str, object], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    _unhandled(asyncio.get_running_loop(), {"message": "unheard of", **context})
+    assert [record.message.partition("\n")[0] for record in caplog.records] == ["unheard of"] * told

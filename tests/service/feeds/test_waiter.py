@@ -24,13 +24,19 @@ async def test_waiting_ends_when_woken_or_in_time() -> None:
     waiter.wake()  # nobody waits: nothing to wake
 
 
-async def test_a_deadline_that_moves_on_keeps_its_timer_and_one_that_moves_closer_gets_a_new_one() -> None:
-    waiter = Waiter()
+async def woken(waiter: Waiter) -> asyncio.TimerHandle:
+    """Its timer, once it has waited and was woken."""
     reader = await waiting(waiter)
     timer = waiter._timer
     assert timer is not None
     waiter.wake()
     await reader
+    return timer
+
+
+async def test_a_deadline_that_moves_on_keeps_its_timer_and_one_that_moves_closer_gets_a_new_one() -> None:
+    waiter = Waiter()
+    timer = await woken(waiter)
     later = await waiting(waiter, 2 * FAR)
     assert waiter._timer is timer
     waiter.wake()
@@ -41,10 +47,6 @@ async def test_a_deadline_that_moves_on_keeps_its_timer_and_one_that_moves_close
 
 async def test_who_is_done_with_waiting_leaves_no_timer() -> None:
     waiter = Waiter()
-    reader = await waiting(waiter)
-    timer = waiter._timer
-    assert timer is not None
-    waiter.wake()
-    await reader
+    timer = await woken(waiter)
     waiter.close()
     assert timer.cancelled()
