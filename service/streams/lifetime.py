@@ -48,7 +48,7 @@ class Lifetime:
         When nothing is: the time to ask again, on the event loop's clock.
         """
         now = asyncio.get_running_loop().time()
-        expires = now + self._expires_at - time.time()
+        expires = now + (self._expires_at - time.time())
         if now >= expires:
             return Ending.TOKEN_EXPIRED
         warns = math.inf if self._is_warned else expires - REAUTH_SECONDS

@@ -18,10 +18,11 @@ from tests.service.conftest import Project
 
 @dataclass
 class Hearing:
-    """Writes down what it is told."""
+    """Writes down what it is told. A key may be told ready again, whenever the server has subscribed anew."""
 
     readied: list[FeedKey] = field(default_factory=list)
     records: list[tuple[FeedKey, Mapping[str, Any] | None]] = field(default_factory=list)
+    over: str | None = None
     _something: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ready(self, key: FeedKey) -> None:
@@ -32,10 +33,18 @@ class Hearing:
         self.records.append((key, record))
         self._something.set()
 
+    def end(self, reason: str) -> None:
+        self.over = reason
+        self._something.set()
+
     async def until(self, condition: Callable[[], object]) -> None:
         while not condition():
+            assert self.over is None, f"the generation ended: {self.over}"
             self._something.clear()
             await self._something.wait()
+
+    async def until_ready(self, *keys: FeedKey) -> None:
+        await self.until(lambda: set(keys) <= set(self.readied))
 
 
 @pytest.fixture
@@ -47,7 +56,10 @@ def hearing() -> Hearing:
 async def generation(stack: StackFacts, hearing: Hearing) -> AsyncIterator[RealtimeGeneration]:
     generation = RealtimeGeneration(stack.supabase_url, stack.secret_key, hearing)
     await generation.open()
+    ended = asyncio.ensure_future(generation.ended())
+    ended.add_done_callback(lambda end: None if end.cancelled() else hearing.end(end.result()))
     yield generation
+    ended.cancel()
     await generation.close()
 
 
@@ -56,7 +68,7 @@ async def test_a_joined_key_becomes_ready_and_its_changes_are_heard(
 ) -> None:
     key = FeedKey("project", project.id)
     generation.join(key)
-    await hearing.until(lambda: hearing.readied == [key])
+    await hearing.until_ready(key)
     source = project.source()
     await hearing.until(lambda: hearing.records)
     [(heard_key, record)] = hearing.records
@@ -74,7 +86,7 @@ async def test_keys_hear_their_own_changes_alone(
     key, other = FeedKey("project", project.id), FeedKey("project", str(uuid4()))
     generation.join(other)
     generation.join(key)
-    await hearing.until(lambda: len(hearing.readied) == 2)
+    await hearing.until_ready(key, other)
     project.source()
     await hearing.until(lambda: hearing.records)
     assert [heard for heard, _ in hearing.records] == [key]
@@ -86,7 +98,7 @@ async def test_a_key_that_was_left_is_silent_and_the_generation_goes_on(
     left, kept = FeedKey("other", project.id), FeedKey("project", project.id)
     generation.join(left)
     generation.join(kept)
-    await hearing.until(lambda: len(hearing.readied) == 2)
+    await hearing.until_ready(left, kept)
     generation.leave(left)
     generation.leave(left)
     project.source()
@@ -101,18 +113,15 @@ async def test_a_key_that_is_left_and_joined_again_at_once_goes_on_and_so_do_the
     key, other = FeedKey("project", project.id), FeedKey("other", project.id)
     generation.join(other)
     generation.join(key)
-    await hearing.until(lambda: len(hearing.readied) == 2)
-    ended = asyncio.ensure_future(generation.ended())
-    for joined in range(3, 8):
+    await hearing.until_ready(key, other)
+    for _ in range(5):
         generation.leave(key)
         generation.join(key)
-        again = asyncio.ensure_future(hearing.until(lambda joined=joined: len(hearing.readied) == joined))
-        await asyncio.wait({ended, again}, return_when=asyncio.FIRST_COMPLETED)
-        assert not ended.done(), ended.result()
+        hearing.readied.clear()
+        await hearing.until_ready(key)
     project.source()
     await hearing.until(lambda: len(hearing.records) == 2)
     assert {heard for heard, _ in hearing.records} == {key, other}
-    ended.cancel()
 
 
 async def test_a_change_over_a_mebibyte_is_heard_without_its_row(
@@ -120,7 +129,7 @@ async def test_a_change_over_a_mebibyte_is_heard_without_its_row(
 ) -> None:
     key = FeedKey("project", project.id)
     generation.join(key)
-    await hearing.until(lambda: hearing.readied)
+    await hearing.until_ready(key)
     project.execute(
         "insert into proposed_nodes (project_id, title, body) values (%s, 'big', repeat('x', 1100000))", project.id
     )
@@ -139,7 +148,7 @@ async def test_an_exception_in_a_callback_ends_the_generation(
 ) -> None:
     key = FeedKey("project", project.id)
     generation.join(key)
-    await hearing.until(lambda: hearing.readied)
+    await hearing.until_ready(key)
 
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
