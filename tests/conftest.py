@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import io
 import itertools
 import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,6 +24,20 @@ from devstack.state import OTHER_PORTS, free_port
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "template_rowcast"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Shows what a coroutine that never came to its end waited for: the traceback ends in the event loop."""
+    try:
+        return (yield)
+    except pytest.fail.Exception:
+        if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.function):
+            stacks = io.StringIO()
+            for task in asyncio.all_tasks(asyncio.get_event_loop()):
+                task.print_stack(file=stacks)
+            item.add_report_section("call", "tasks", stacks.getvalue())
+        raise
 
 
 def unused_port() -> int:
