@@ -4,6 +4,8 @@
   memory, without bound or time limit.
 - A stream is the last answer of its connection, and what its client sends behind the request is passed over. Hypercorn
   would read nothing more before the stream's end, and so not see the client go; and never end if it did then.
+- What many streams are told at once is written at once, see :data:`service.streams.asgi.WriteNow`, where the connection
+  takes it: a task's turn and hypercorn's way from there to the socket would cost several times the write itself.
 - A WebSocket's messages are not compressed: some KiB would be unpacked to MiB before they are found too large, and each
   connection would keep the memory of a compressor.
 - A WebSocket whose message is too large ends. Hypercorn would ask it to close, and go on collecting.
@@ -11,34 +13,42 @@
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import h11
+import hypercorn.asyncio.run
 import hypercorn.protocol
 import hypercorn.protocol.h11
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.events import RawData
+from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import Request, Response, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.typing import AppWrapper, LifespanState
 from wsproto.events import CloseConnection, Ping
 from wsproto.events import Event as WebSocketEvent
 from wsproto.frame_protocol import CloseReason
 
+from service.streams.asgi import WRITE_NOW
+
+TRANSPORT = "rowcast.transport"
 EXTENSIONS = b"sec-websocket-extensions"
 STREAM = b"text/event-stream"
 
 
-class _WriteOnly:
+class _Deaf:
     """A connection from which nothing more is read, in the place of an ``h11.Connection``."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ()
     they_are_waiting_for_100_continue = False
     our_state = their_state = h11.CLOSED
-
-    def __init__(self, connection: h11.Connection) -> None:
-        self._connection = connection
 
     def receive_data(self, data: bytes) -> None:
         pass
@@ -46,8 +56,8 @@ class _WriteOnly:
     def next_event(self) -> type[h11.NEED_DATA]:
         return h11.NEED_DATA
 
-    def send(self, event: h11.Event) -> bytes | None:
-        return self._connection.send(event)
+
+DEAF: Any = _Deaf()  # all that is asked of a connection whose last answer is under way
 
 
 class WebSocket(WSStream):
@@ -78,16 +88,54 @@ class WebSocket(WSStream):
                     await self._over.wait()
 
 
+class Connection(TCPServer):
+    """What every connection is served by. Its ``state`` tells :class:`Http1` what it writes to."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        own = LifespanState({**state, TRANSPORT: writer.transport})
+        super().__init__(app, loop, config, context, own, reader, writer)
+
+
 class Http1(H11Protocol):
     """What every connection speaks."""
 
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._transport: asyncio.WriteTransport = self.connection_state.pop(TRANSPORT)
+        self._coding: Callable[[bytes], bytes] | None = None  # of the stream under way
+        self.connection_state[WRITE_NOW] = self.write_now
+
     async def stream_send(self, event: StreamEvent) -> None:
-        if not isinstance(event, Response) or not _is_stream(event):
+        if self._coding is not None and isinstance(event, Body):
+            await self.send(RawData(self._coding(event.data)))
+        elif self._coding is not None and isinstance(event, EndBody):
+            await self.send(RawData(self._coding(b"")))
+        elif isinstance(event, Response) and _is_stream(event):
+            await super().stream_send(replace(event, headers=[*event.headers, (b"connection", b"close")]))
+            is_old = isinstance(self.connection, h11.Connection) and self.connection.their_http_version == b"1.0"
+            self._coding = _as_it_is if is_old else _chunk
+            self.connection = DEAF
+            self.connection_state.clear()
+            await self.can_read.set()  # who waits for the next request finds none
+        else:
             await super().stream_send(event)
-            return
-        await super().stream_send(replace(event, headers=[*event.headers, (b"connection", b"close")]))
-        self.connection = _WriteOnly(self.connection)  # type: ignore[assignment,arg-type] # all that is asked of it
-        await self.can_read.set()  # who waits for the next request finds none
+
+    def write_now(self, parts: Sequence[bytes]) -> bool:
+        """See :data:`service.streams.asgi.WriteNow`."""
+        if self._coding is None or self._transport.is_closing() or self._transport.get_write_buffer_size() > 0:
+            return False
+        for part in parts:
+            self._transport.write(_shared(self._coding, part))
+        return True
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn's own would change to HTTP/2; a server may ignore that it is asked to."""
@@ -99,7 +147,24 @@ def _is_stream(event: Response) -> bool:
     return headers.get(b"content-type", b"").startswith(STREAM) and b"content-length" not in headers
 
 
+def _as_it_is(data: bytes) -> bytes:
+    """A part of a body that ends with its connection, as HTTP/1.0 has it."""
+    return data
+
+
+def _chunk(data: bytes) -> bytes:
+    """A part of a body (RFC 9112, 7.1); without data, its end."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@lru_cache(maxsize=4)
+def _shared(coding: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """What a thousand viewers are told in one step."""
+    return coding(data)
+
+
 def install() -> None:
     """Has hypercorn speak it, in the whole process."""
-    hypercorn.protocol.H11Protocol = Http1  # type: ignore[attr-defined] # it has no setting for that
+    hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined] # it has no setting for that
+    hypercorn.protocol.H11Protocol = Http1  # type: ignore[attr-defined,assignment] # nor for that
     hypercorn.protocol.h11.WSStream = WebSocket  # type: ignore[assignment,attr-defined] # nor for that

@@ -1,12 +1,15 @@
 """One open stream, as the hub sees it: what waits to be sent, and a way to wake who sends it.
 
 Once a tick the topic offers it a batch. Who waits for news and has all before takes the batch, which is shared, and so
-gets every step; for who is still being sent to, its changes go into an outbox of its own, merged.
+gets every step: at once where there is a ``taker``, else when its task has its turn. For who is still being sent to,
+the changes go into an outbox of its own, merged.
 
 Everything here is synchronous but :meth:`Viewer.wait`. Beside a batch and the outbox there is at most one word about
 the upstream (the newest), at most one reset, and at most one ending, so a viewer that never reads holds nothing without
 bound.
 """
+
+from collections.abc import Callable
 
 from service.events.endings import Ending
 from service.events.model import Live, Reset
@@ -18,7 +21,7 @@ from service.feeds.waiter import Waiter
 class Viewer(Waiter):
     """Made by :meth:`service.feeds.hub.Topic.attach`; read by one session."""
 
-    __slots__ = ("batch", "ending", "live", "outbox", "reset")
+    __slots__ = ("batch", "ending", "live", "outbox", "reset", "taker")
 
     def __init__(self, outbox: Outbox) -> None:
         super().__init__()
@@ -27,6 +30,7 @@ class Viewer(Waiter):
         self.live: Live | None = None
         self.reset: Reset | None = None
         self.ending: Ending | None = None
+        self.taker: Callable[[Batch], bool] | None = None  # tells the page now, if it can
 
     @property
     def has_news(self) -> bool:
@@ -41,8 +45,10 @@ class Viewer(Waiter):
             return 0
         conflated = 0
         if self.is_waiting and self.batch is None and self.outbox.is_at(batch.after):
-            self.batch = batch
             self.outbox.skip_to(batch.upto)
+            if self.live is None and self.taker is not None and self.taker(batch):
+                return 0
+            self.batch = batch
         else:
             conflated = self._fall_behind(batch)
         self.wake()

@@ -6,7 +6,7 @@ middleware lets Quart finish that answer, all but its end, and then writes the s
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -23,6 +23,14 @@ from quart import Response, request
 
 STREAM = "rowcast.stream"
 """Where in the ASGI scope a route leaves its stream."""
+WRITE_NOW = "rowcast.write_now"
+"""Where in a scope's ``state`` a server may leave a :data:`WriteNow`."""
+
+WriteNow = Callable[[Sequence[bytes]], bool]
+"""Sends parts of a response's body at once, all of them, after all that has been sent before.
+
+False, and nothing is sent, when the connection is not ready for more: what was sent before waits, or its end has come.
+"""
 
 
 class Stream(NamedTuple):
@@ -39,6 +47,13 @@ def event_stream(stream: Stream, headers: Mapping[str, str]) -> Response:
     scope: Any = request.scope  # ASGI leaves room in it for an application's own
     scope[STREAM] = stream
     return response
+
+
+def write_now() -> WriteNow | None:
+    """The current request's, None where the server has none."""
+    scope: Any = request.scope
+    found: WriteNow | None = scope.get("state", {}).get(WRITE_NOW)
+    return found
 
 
 def _stream_of(scope: Any) -> Stream | None:
@@ -113,6 +128,7 @@ class StreamMiddleware:
             # Hypercorn keeps both until the stream ends, for hours: what was asked, with a token, and the answer.
             scope["headers"] = []
             scope["query_string"] = b""
+            scope.pop("state", None)
             begun["headers"] = []
         return streams and not gone
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from service.backoff import delays
@@ -12,7 +12,7 @@ from service.errors import DatabaseUnavailable
 from service.events.endings import Ending
 from service.events.model import Reauth, Reset
 from service.events.wire import encode
-from service.feeds.batch import Written
+from service.feeds.batch import Batch, Written
 from service.feeds.delivery import ending_of
 from service.feeds.hub import Hub, Topic
 from service.feeds.outbox import Budget, merge_range
@@ -45,7 +45,7 @@ class Session(Stream[Chunk]):
     """One stream of one key.
 
     ``writer`` makes its chunks. ``state`` is what a feed that opens with the state tells; without a cursor the stream
-    begins there.
+    begins there. ``write_now`` writes chunks at once, behind all that have been iterated, or says that it can't.
     """
 
     def __init__(
@@ -58,12 +58,14 @@ class Session(Stream[Chunk]):
         random: Callable[[], float],
         state: State | None = None,
         id: str | None = None,  # noqa: A002 - what it is
+        write_now: Callable[[Sequence[Chunk]], bool] | None = None,
     ) -> None:
         lifetime = Lifetime(request.expires_at, request.max_age, keepalive_seconds)
         super().__init__(hub, key, writer, lifetime, random, cursor=request.cursor, budget=request.budget, id=id)
         self._feed = hub.feeds[key.feed]
         self._wants_snapshot = request.snapshot
         self._state = state
+        self._write_now = write_now
         self._passed_over: int | None = None  # the newest revision of which `types` left nothing
 
     def _opening(self, topic: Topic, viewer: Viewer) -> Chunk:
@@ -77,6 +79,7 @@ class Session(Stream[Chunk]):
         return self._writer.opening(retry_milliseconds(self._random), encode(connected), start)
 
     def _parts(self, topic: Topic, viewer: Viewer) -> Iterable[AsyncGenerator[Chunk, None]]:
+        viewer.taker = self._take
         return self._missed(topic, viewer), self._live(topic, viewer)
 
     async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[Chunk, None]:
@@ -147,7 +150,9 @@ class Session(Stream[Chunk]):
                 written, committed_at = self._news(viewer)
                 for chunk in self._told(written):
                     yield chunk
-                self._hub.metrics.lag.observe(max(0.0, time.time() - committed_at))
+                if not written.chunks:
+                    continue
+                self._observe_lag(committed_at)
             elif viewer.ending is not None:
                 return
             else:
@@ -164,6 +169,20 @@ class Session(Stream[Chunk]):
                     yield self._writer.keepalive(self._passed_over)
                     self._passed_over = None
             lifetime.spoke()
+
+    def _take(self, batch: Batch) -> bool:
+        """Tells a batch in the topic's own step, while this stream waits, if its connection takes it."""
+        written = batch.written(self._writer)
+        if written.chunks:
+            if self._write_now is None or self._lifetime.is_expired or not self._write_now(written.chunks):
+                return False
+            self._lifetime.spoke()
+            self._observe_lag(batch.committed_at)
+        self._told(written)
+        return True
+
+    def _observe_lag(self, committed_at: float) -> None:
+        self._hub.metrics.lag.observe(max(0.0, time.time() - committed_at))
 
     def _news(self, viewer: Viewer) -> tuple[Written[Chunk], float]:
         """What there is to send, and when the oldest of it was committed."""

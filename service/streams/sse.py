@@ -12,7 +12,7 @@ from service.changes.change import FeedKey
 from service.feeds.hub import Topic
 from service.feeds.outbox import Budget
 from service.feeds.past import State
-from service.streams import asked, frames, opening
+from service.streams import asgi, asked, frames, opening
 from service.streams.merged import KeySession, Merged
 from service.streams.services import Services
 from service.streams.session import Request, Session
@@ -90,7 +90,8 @@ async def _open(services: Services, route: Route, id_: str) -> Response:
         return Response(status=204)  # EventSource takes it for the end, and does not come back
     wanted = Request(cursor, snapshot, admission.principal.expires_at, opening.max_age(services))
     writer = frames.event_writer(named or feed.named, types)
-    session = Session(services.hub, key, wanted, writer, services.keepalive_seconds, services.random, state)
+    now, keepalive = asgi.write_now(), services.keepalive_seconds
+    session = Session(services.hub, key, wanted, writer, keepalive, services.random, state, write_now=now)
     return opening.answer(services, admission, session)
 
 

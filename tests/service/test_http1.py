@@ -1,12 +1,19 @@
 """What hypercorn speaks here, over real sockets."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
+from hypercorn.asyncio import serve
 
-from tests.conftest import StackFacts
+from service import http1
+from service.server import configuration
+from service.streams.asgi import WRITE_NOW, WriteNow
+from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project
 from tests.service.connections import address, request
 from tests.service.sockets import socket as socket_of
@@ -95,3 +102,95 @@ async def test_pings_end_with_their_connection(stack: StackFacts, project: Proje
                 assert await tasks() > before + 20
             while await tasks() > before + 5:
                 await asyncio.sleep(0.05)
+
+
+# What is written at once
+
+
+Send = Callable[[Any], Awaitable[None]]
+BEGIN = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+
+
+def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[WriteNow, Send], Awaitable[None]]) -> AsyncIterator[str]:
+    """An application of its own on hypercorn, in this event loop; its URL."""
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            for done in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{done}.complete"})
+        else:
+            await answer(scope["state"][WRITE_NOW], send)
+
+    http1.install()
+    url, stop = f"http://127.0.0.1:{unused_port()}", asyncio.Event()
+    config = configuration(None, url.removeprefix("http://"), 30)
+    server = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type] # an ASGI app
+    try:
+        yield url
+    finally:
+        stop.set()
+        await server
+
+
+async def connection(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    while True:
+        try:
+            return await asyncio.open_connection(*address(url))
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("version", "body"),
+    [(b"1.1", b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n4\r\nfour\r\n0\r\n\r\n"), (b"1.0", b"onetwothreefour")],
+)
+async def test_what_is_written_at_once_stands_in_its_place(version: bytes, body: bytes) -> None:
+    taken: list[bool] = []
+
+    async def answer(write_now: WriteNow, send: Send) -> None:
+        taken.append(write_now([b"too early"]))
+        await send(BEGIN)
+        await send(part(b"one"))
+        while not write_now([b"two", b"three"]):  # until that is on its way
+            await asyncio.sleep(0)
+        await send(part(b"four", more=False))
+
+    async with answering(answer) as url:
+        reader, writer = await connection(url)
+        writer.write(b"GET / HTTP/%b\r\nHost: x\r\n\r\n" % version)
+        told = await reader.read()
+        writer.close()
+    assert told.partition(b"\r\n\r\n")[2] == body
+    assert taken == [False]
+
+
+async def test_nothing_is_written_at_once_where_something_waits_or_nobody_is_left() -> None:
+    full, gone = asyncio.Event(), asyncio.Event()
+    taken: list[bool] = []
+
+    async def answer(write_now: WriteNow, send: Send) -> None:
+        await send(BEGIN)
+        piece = b"x" * 65536
+        while write_now([piece]):
+            await asyncio.sleep(0.01)
+        full.set()
+        await gone.wait()
+        while write_now([b"x"]):
+            await asyncio.sleep(0.01)
+        taken.append(write_now([b"x"]))
+
+    async with answering(answer) as url:
+        _, writer = await connection(url)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await full.wait()
+        writer.transport.abort()
+        gone.set()
+        while not taken:
+            await asyncio.sleep(0.01)
+    assert taken == [False]

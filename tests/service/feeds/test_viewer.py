@@ -40,6 +40,34 @@ async def test_who_waits_for_news_takes_the_batch_itself() -> None:
     viewer.close()
 
 
+async def test_who_waits_and_has_all_may_take_a_batch_at_once() -> None:
+    viewer = Viewer(Outbox(last=0))
+    offered: list[Batch] = []
+    viewer.taker = lambda batch: offered.append(batch) is None
+    viewer.offer(batch(1))
+    assert offered == []  # it does not wait yet
+    viewer.outbox.take()
+    reader = await waiting(viewer)
+    viewer.offer(first := batch(2))
+    viewer.offer(second := batch(3))
+    assert (offered, viewer.has_news) == ([first, second], False)
+    viewer.tell_live(Live(live=False, reason="gone"))
+    viewer.offer(last := batch(4))
+    assert (offered, viewer.batch) == ([first, second], last)  # there is a word to be said before
+    await reader
+    viewer.close()
+
+
+async def test_who_can_not_take_a_batch_at_once_is_woken_for_it() -> None:
+    viewer = Viewer(Outbox(last=0))
+    viewer.taker = lambda _: False
+    reader = await waiting(viewer)
+    viewer.offer(offered := batch(1))
+    await reader
+    assert viewer.batch is offered
+    viewer.close()
+
+
 async def test_who_is_still_being_sent_to_gets_the_changes_into_its_outbox() -> None:
     viewer = Viewer(Outbox(last=0))
     viewer.offer(batch(1, 2))

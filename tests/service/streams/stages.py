@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,13 +21,17 @@ HOUR = 3600.0
 
 @dataclass
 class Page:
-    """Reads a session chunk by chunk. ``frames`` are (type, id it carries or None, body)."""
+    """Reads a session chunk by chunk. ``frames`` are (type, id it carries or None, body).
+
+    One that ``takes`` is told at once what happens while its session waits, as over a connection that is ready.
+    """
 
     session: Session[bytes]
     frames: list[tuple[str, str | None, dict[str, Any]]] = field(default_factory=list)
     comments: int = 0
     last_id: str = ""
     ended: bool = False
+    takes: bool = False
 
     def __post_init__(self) -> None:
         self._chunks = self.session.chunks()
@@ -41,6 +45,16 @@ class Page:
         except StopAsyncIteration:
             self.ended = True
             return False
+        self._hear(chunk)
+        return True
+
+    def write_now(self, chunks: Sequence[bytes]) -> bool:
+        if self.takes:
+            for chunk in chunks:
+                self._hear(chunk)
+        return self.takes
+
+    def _hear(self, chunk: bytes) -> None:
         for line in chunk.decode().split("\n")[:-1]:
             self._id_seen = self._id_seen or line.startswith("id:")
             self.comments += line.startswith(":")
@@ -53,7 +67,6 @@ class Page:
                 body = json.loads(event.data)
                 self.frames.append((event.event, event.id if self._id_seen else None, body))
             self._id_seen = False
-        return True
 
     async def read_until(self, type_: str) -> None:
         while not any(body["type"] == type_ for _, _, body in self.frames):
@@ -94,10 +107,16 @@ class Stage(Bench):
         *,
         named: bool = False,
         types: frozenset[str] | None = None,
+        takes: bool = False,
         **wanted: Any,
     ) -> Page:
         writer = event_writer(named or self.hub.feeds[KEY.feed].named, types)
-        return Page(Session(self.hub, KEY, asked(**wanted), writer, keepalive, lambda: 0.0, state))
+        session = Session(
+            self.hub, KEY, asked(**wanted), writer, keepalive, lambda: 0.0, state,
+            write_now=lambda chunks: page.write_now(chunks),  # noqa: PLW0108 - the page is made of the session
+        )  # fmt: skip
+        page = Page(session, takes=takes)
+        return page
 
 
 @asynccontextmanager

@@ -252,21 +252,71 @@ async def settled(reading: asyncio.Future[bool]) -> bool:
     return reading.done()
 
 
-async def test_silence_is_counted_from_the_last_write(stage: Stage, pass_time: Callable[[float], None]) -> None:
-    page = stage.page(keepalive=1000)
+@pytest.mark.parametrize("takes", [False, True])
+async def test_silence_is_counted_from_the_last_write(
+    stage: Stage, pass_time: Callable[[float], None], takes: bool
+) -> None:
+    page = stage.page(keepalive=1000, takes=takes)
     await page.read()
     reading = asyncio.ensure_future(page.read())
     assert not await settled(reading)
     pass_time(900)
     stage.commit(104)
-    await reading
-    reading = asyncio.ensure_future(page.read())
+    if not takes:
+        await reading
+        reading = asyncio.ensure_future(page.read())
     assert not await settled(reading)
     pass_time(900)
     assert not await settled(reading)
     pass_time(101)
     await reading
     assert (page.types, page.comments) == (["connected", "new"], 1)
+
+
+@pytest.mark.parametrize("takes", [False, True])
+async def test_what_a_page_does_not_want_does_not_break_the_silence(
+    stage: Stage, pass_time: Callable[[float], None], takes: bool
+) -> None:
+    """Else nothing would come for as long as such things happen, and the page take its connection for dead."""
+    page = stage.page(keepalive=1000, types=frozenset({"gone"}), takes=takes)
+    await page.read()
+    reading = asyncio.ensure_future(page.read())
+    for revision in (104, 105):
+        assert not await settled(reading)
+        pass_time(501)
+        stage.commit(revision)
+    await reading
+    assert (page.types, page.comments, page.last_id) == (["connected"], 1, "105")
+
+
+async def test_a_page_that_waits_is_told_in_the_topics_own_step(stage: Stage) -> None:
+    page = stage.page(takes=True)
+    await page.read()
+    reading = asyncio.ensure_future(page.read())
+    assert not await settled(reading)
+    stage.commit(104)
+    assert page.ids == [("connected", "103"), ("new", "104")]
+    assert stage.hub.metrics.deliveries.counts[KEY.feed] == 1
+    page.takes = False  # the connection is not ready any more
+    stage.topic._flushed_at = 0.0
+    stage.commit(105)
+    await reading
+    assert page.ids[1:] == [("new", "104"), ("new", "105")]
+
+
+async def test_a_token_that_has_expired_is_told_nothing_in_that_step(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = stage.page(takes=True)
+    await page.read()
+    reading = asyncio.ensure_future(page.read_all())
+    await asyncio.sleep(0.01)
+    now = time.time()
+    monkeypatch.setattr("service.streams.lifetime.time.time", lambda: now + HOUR)
+    stage.commit(104)
+    await reading
+    assert page.types == ["connected", "stream_end"]
+    assert page.frames[-1][2]["reason"] == "token_expired"
 
 
 async def test_an_old_stream_ends_however_much_happens_on_it(stage: Stage, pass_time: Callable[[float], None]) -> None:
@@ -441,7 +491,7 @@ def test_in_any_interleaving_every_viewer_ends_with_each_rows_state_and_each_eve
         readers = [Reader(stage) for _ in range(3)]
         waiting = [replace(one.change, revision=START + one.change.revision) for one in log]
         while waiting:
-            match data.draw(st.sampled_from(["commit", "commit", "tell", "read", "read", "cut"])):
+            match data.draw(st.sampled_from(["commit", "commit", "tell", "read", "read", "cut", "fill"])):
                 case "commit":
                     stage.hub.changes(KEY, [stage.log.append(waiting.pop(0))])
                 case "tell":
@@ -450,6 +500,9 @@ def test_in_any_interleaving_every_viewer_ends_with_each_rows_state_and_each_eve
                     await data.draw(st.sampled_from(readers)).read()
                 case "cut":
                     await data.draw(st.sampled_from(readers)).cut()
+                case "fill":  # a connection, or empty it
+                    page = data.draw(st.sampled_from(readers)).pages[-1]
+                    page.takes = not page.takes
         stage.topic._tell_all()
         for reader in readers:
             while reader.last_id < stage.log.head:
