@@ -4,6 +4,9 @@ aiohttp carries what httpx asks: httpcore (1.0) takes three times its time for a
 whenever one begins or ends, and loses connections when whoever asked leaves at the wrong moment.
 """
 
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
@@ -14,19 +17,32 @@ SECONDS = 10.0
 """How long a question may wait in line, and then again for each step of its answer."""
 
 
-class Client(httpx.AsyncClient):
-    """``at_once`` requests are under way at most. Whatever goes wrong is a :class:`httpx.HTTPError`."""
+def environment_proxy(url: str) -> httpx.Proxy | None:
+    """The way to an address that the environment prescribes (HTTPS_PROXY, NO_PROXY …), None for the straight one.
 
-    def __init__(self, at_once: int = AT_ONCE, seconds: float = SECONDS) -> None:
+    aiohttp (3.14) can look for itself, and does for every question anew: in two threads, for half of its time.
+    """
+    address = urlsplit(url)
+    proxy = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
+    return httpx.Proxy(proxy) if proxy else None
+
+
+class Client(httpx.AsyncClient):
+    """``at_once`` requests are under way at most, by way of the ``proxy`` if there is one.
+
+    Whatever goes wrong is a :class:`httpx.HTTPError`.
+    """
+
+    def __init__(self, at_once: int = AT_ONCE, seconds: float = SECONDS, proxy: httpx.Proxy | None = None) -> None:
         def session() -> aiohttp.ClientSession:
             connector = aiohttp.TCPConnector(limit=at_once, ssl=httpx.create_ssl_context())
             # What one user's question is answered with is not sent along with another's: no cookies.
-            session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+            session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             # It would ask again where a connection ends: also a DELETE, which may have spent a ticket the first time.
             session._retry_connection = False  # noqa: SLF001 - there is no other way to say so
             return session
 
-        super().__init__(timeout=seconds, transport=_Transport(client=session))
+        super().__init__(timeout=seconds, transport=_Transport(client=session, proxy=proxy))
 
 
 class _Transport(AiohttpTransport):

@@ -46,7 +46,7 @@ from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
 from service.changes.realtime import RealtimeGeneration
 from service.changes.rows import Rows
-from service.client import Client
+from service.client import Client, environment_proxy
 from service.events.enrichment import EnrichmentFeed
 from service.events.feed import Feed
 from service.events.project import ProjectFeed
@@ -132,7 +132,8 @@ class _Shared:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Pipeline]:
     """The pipeline, connected and following nothing yet."""
-    async with Client() as own, Client() as http:
+    proxy = environment_proxy(settings.supabase_url)
+    async with Client(proxy=proxy) as own, Client(proxy=proxy) as http:
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
         shared = _Shared(
             settings,

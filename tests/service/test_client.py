@@ -9,7 +9,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from service.client import Client
+from service.client import Client, environment_proxy
 from tests.conftest import unused_port
 
 AT_ONCE = 3
@@ -204,3 +204,37 @@ async def test_nobody_there_is_an_error_of_http() -> None:
     async with Client() as client:
         with pytest.raises(httpx.HTTPError):
             await client.get(f"http://127.0.0.1:{unused_port()}")
+
+
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without a word about proxies."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+async def test_questions_take_the_way_that_the_environment_prescribes(proxies: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).splitlines()[0])
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        proxies.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with Client(proxy=environment_proxy("http://supabase.test:1234")) as client:
+            assert (await client.get("http://supabase.test:1234/a?b=c")).status_code == 204
+    assert asked == [b"GET http://supabase.test:1234/a?b=c HTTP/1.1"]
+
+
+@pytest.mark.parametrize("exempt", ["supabase.test", ".test", "*", "supabase.test:1234"])
+def test_or_the_straight_one(proxies: pytest.MonkeyPatch, exempt: str) -> None:
+    assert environment_proxy("http://supabase.test:1234") is None
+    proxies.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert environment_proxy("https://supabase.test:1234") is None
+    assert environment_proxy("http://supabase.test:1234") is not None
+    proxies.setenv("NO_PROXY", exempt)
+    assert environment_proxy("http://supabase.test:1234") is None
