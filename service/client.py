@@ -4,6 +4,7 @@ aiohttp carries what httpx asks: httpcore (1.0) takes three times its time for a
 whenever one begins or ends, and loses connections when whoever asked leaves at the wrong moment.
 """
 
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -42,7 +43,20 @@ class Client(httpx.AsyncClient):
             session._retry_connection = False  # noqa: SLF001 - there is no other way to say so
             return session
 
-        super().__init__(timeout=seconds, transport=_Transport(client=session, proxy=proxy))
+        self._only_transport = _Transport(client=session, proxy=proxy)
+        super().__init__(timeout=seconds, transport=self._only_transport)
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **_: Any) -> httpx.Response:
+        """As any client's, without redirects, cookies and logins: Supabase does not answer with them."""
+        response = await self._only_transport.handle_async_request(request)
+        response.request = request
+        if not stream:
+            try:
+                await response.aread()
+            except BaseException:
+                await response.aclose()
+                raise
+        return response
 
 
 class _Transport(AiohttpTransport):
