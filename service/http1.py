@@ -4,8 +4,8 @@
   memory, without bound or time limit.
 - A stream is the last answer of its connection, and what its client sends behind the request is passed over. Hypercorn
   would read nothing more before the stream's end, and so not see the client go; and never end if it did then.
-- What many streams are told at once is written at once, see :data:`service.streams.asgi.WriteNow`, where the connection
-  takes it: a task's turn and hypercorn's way from there to the socket would cost several times the write itself.
+- What many streams are told at once is written at once, see :class:`service.streams.asgi.Connection`, where it takes
+  it: a task's turn and hypercorn's way from there to the socket would cost several times the write itself.
 - A WebSocket's messages are not compressed: some KiB would be unpacked to MiB before they are found too large, and each
   connection would keep the memory of a compressor.
 - A WebSocket whose message is too large ends. Hypercorn would ask it to close, and go on collecting.
@@ -36,7 +36,7 @@ from wsproto.events import CloseConnection, Ping
 from wsproto.events import Event as WebSocketEvent
 from wsproto.frame_protocol import CloseReason
 
-from service.streams.asgi import WRITE_NOW
+from service.streams.asgi import CONNECTION
 
 TRANSPORT = "rowcast.transport"
 EXTENSIONS = b"sec-websocket-extensions"
@@ -88,7 +88,7 @@ class WebSocket(WSStream):
                     await self._over.wait()
 
 
-class Connection(TCPServer):
+class TcpConnection(TCPServer):
     """What every connection is served by. Its ``state`` tells :class:`Http1` what it writes to."""
 
     def __init__(
@@ -112,7 +112,8 @@ class Http1(H11Protocol):
         super().__init__(*parts)
         self._transport: asyncio.WriteTransport = self.connection_state.pop(TRANSPORT)
         self._coding: Callable[[bytes], bytes] | None = None  # of the stream under way
-        self.connection_state[WRITE_NOW] = self.write_now
+        self._gone: asyncio.Future[None] | None = None
+        self.connection_state[CONNECTION] = self
 
     async def stream_send(self, event: StreamEvent) -> None:
         if self._coding is not None and isinstance(event, Body):
@@ -130,12 +131,24 @@ class Http1(H11Protocol):
             await super().stream_send(event)
 
     def write_now(self, parts: Sequence[bytes]) -> bool:
-        """See :data:`service.streams.asgi.WriteNow`."""
+        """See :class:`service.streams.asgi.Connection`."""
         if self._coding is None or self._transport.is_closing() or self._transport.get_write_buffer_size() > 0:
             return False
         for part in parts:
             self._transport.write(_shared(self._coding, part))
         return True
+
+    def gone(self) -> asyncio.Future[None]:
+        """See :class:`service.streams.asgi.Connection`."""
+        self._gone = asyncio.get_running_loop().create_future()
+        if self.stream is None:
+            self._gone.set_result(None)
+        return self._gone
+
+    async def _close_stream(self) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        await super()._close_stream()
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn's own would change to HTTP/2; a server may ignore that it is asked to."""
@@ -165,6 +178,6 @@ def _shared(coding: Callable[[bytes], bytes], data: bytes) -> bytes:
 
 def install() -> None:
     """Has hypercorn speak it, in the whole process."""
-    hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined] # it has no setting for that
+    hypercorn.asyncio.run.TCPServer = TcpConnection  # type: ignore[attr-defined] # it has no setting for that
     hypercorn.protocol.H11Protocol = Http1  # type: ignore[attr-defined,assignment] # nor for that
     hypercorn.protocol.h11.WSStream = WebSocket  # type: ignore[assignment,attr-defined] # nor for that

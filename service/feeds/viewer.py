@@ -4,9 +4,9 @@ Once a tick the topic offers it a batch. Who waits for news and has all before t
 gets every step: at once where there is a ``taker``, else when its task has its turn. For who is still being sent to,
 the changes go into an outbox of its own, merged.
 
-Everything here is synchronous but :meth:`Viewer.wait`. Beside a batch and the outbox there is at most one word about
-the upstream (the newest), at most one reset, and at most one ending, so a viewer that never reads holds nothing without
-bound.
+Everything here is synchronous but waiting, before which the session looks at all of it. Beside a batch and the outbox
+there is at most one word about the upstream (the newest), at most one reset, and at most one ending, so a viewer that
+never reads holds nothing without bound.
 """
 
 from collections.abc import Callable
@@ -86,11 +86,3 @@ class Viewer(Waiter):
                 self.batch = None
                 self.outbox.clear()
             self.wake()
-
-    async def wait(self, until: float) -> None:
-        """As :meth:`Waiter.wait`, but at once when there is a word to be said.
-
-        What the batch and the outbox hold has been looked at before.
-        """
-        if not (self.live or self.reset or self.ending):
-            await super().wait(until)

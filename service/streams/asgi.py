@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from hypercorn.typing import (
     ASGIFramework,
@@ -23,14 +23,24 @@ from quart import Response, request
 
 STREAM = "rowcast.stream"
 """Where in the ASGI scope a route leaves its stream."""
-WRITE_NOW = "rowcast.write_now"
-"""Where in a scope's ``state`` a server may leave a :data:`WriteNow`."""
+CONNECTION = "rowcast.connection"
+"""Where in a scope's ``state`` a server may leave its :class:`Connection`."""
 
 WriteNow = Callable[[Sequence[bytes]], bool]
-"""Sends parts of a response's body at once, all of them, after all that has been sent before.
+"""See :meth:`Connection.write_now`."""
 
-False, and nothing is sent, when the connection is not ready for more: what was sent before waits, or its end has come.
-"""
+
+class Connection(Protocol):
+    """What ASGI does not offer: how to do without a task that writes, and one that waits for the client to go."""
+
+    def write_now(self, parts: Sequence[bytes]) -> bool:
+        """Sends parts of the response's body at once, all of them, after all that has been sent before.
+
+        False, and nothing is sent, when it is not ready for more: what was sent before waits, or its end has come.
+        """
+
+    def gone(self) -> asyncio.Future[None]:
+        """Done once the client has gone, or all is sent. Whoever asked may cancel it, and asks once."""
 
 
 class Stream(NamedTuple):
@@ -50,9 +60,13 @@ def event_stream(stream: Stream, headers: Mapping[str, str]) -> Response:
 
 
 def write_now() -> WriteNow | None:
-    """The current request's, None where the server has none."""
-    scope: Any = request.scope
-    found: WriteNow | None = scope.get("state", {}).get(WRITE_NOW)
+    """The current request's connection's, None where the server offers none."""
+    connection = _connection(request.scope)
+    return None if connection is None else connection.write_now
+
+
+def _connection(scope: Any) -> Connection | None:
+    found: Connection | None = scope.get("state", {}).get(CONNECTION)
     return found
 
 
@@ -73,6 +87,7 @@ class StreamMiddleware:
             await self._app(scope, receive, send)
             return
         follows = False
+        connection = _connection(scope)
         try:
             follows = await self._answer(scope, receive, send)
         finally:  # a client may leave, and cancel the rest, at any point of its answer
@@ -82,7 +97,7 @@ class StreamMiddleware:
                     pass
         if stream is not None and follows:
             with stream.held:
-                await _send_all(stream.chunks, receive, send)
+                await _send_all(stream.chunks, send, connection.gone() if connection else _disconnect(receive))
 
     async def _answer(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> bool:
         """Has Quart answer; returns whether a stream is to follow: there is one, and the client has not gone."""
@@ -134,41 +149,41 @@ class StreamMiddleware:
 
 
 class UntilGone:
-    """A context that is left when ``listening`` ends: the client has gone, and what is sent to it need not go on.
+    """A context that is left when ``gone`` is done: the client has gone, and what is sent to it need not go on.
 
     It is left in silence, too, when the kernel has cut a client that takes nothing: hypercorn (0.18) is prepared for
     resets alone.
     """
 
-    __slots__ = ("_gone", "_listening", "_sender")
+    __slots__ = ("_gone", "_has_gone", "_sender")
 
-    def __init__(self, listening: asyncio.Task[None]) -> None:
-        self._listening = listening
-        self._gone = False
+    def __init__(self, gone: asyncio.Future[None]) -> None:
+        self._gone = gone
+        self._has_gone = False
 
     def __enter__(self) -> None:
         sender = asyncio.current_task()
         assert sender is not None, "a coroutine runs in a task"  # noqa: S101 - asyncio's own promise
         self._sender = sender
-        self._listening.add_done_callback(self._leave)
+        self._gone.add_done_callback(self._leave)
 
     def _leave(self, _: object) -> None:
-        self._gone = True
+        self._has_gone = True
         self._sender.cancel()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._listening.remove_done_callback(self._leave)
-        self._listening.cancel()
-        if isinstance(error, asyncio.CancelledError) and self._gone:
+        self._gone.remove_done_callback(self._leave)
+        self._gone.cancel()
+        if isinstance(error, asyncio.CancelledError) and self._has_gone:
             self._sender.uncancel()
             return True
         return isinstance(error, TimeoutError)
 
 
-async def _send_all(chunks: AsyncGenerator[bytes, None], receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    with UntilGone(asyncio.get_running_loop().create_task(_until_disconnect(receive))):
+async def _send_all(chunks: AsyncGenerator[bytes, None], send: ASGISendCallable, gone: asyncio.Future[None]) -> None:
+    with UntilGone(gone):
         async with aclosing(chunks):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -183,6 +198,11 @@ async def _tell_to_come_back(send: ASGISendCallable) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _until_disconnect(receive: ASGIReceiveCallable) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _disconnect(receive: ASGIReceiveCallable) -> asyncio.Future[None]:
+    """Done once the client has gone."""
+
+    async def wait() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return asyncio.get_running_loop().create_task(wait())

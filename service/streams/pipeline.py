@@ -104,7 +104,7 @@ class PipelineStream(Stream[bytes]):
         viewer.live = lacking(topic)
         return frames.retry(retry_milliseconds(self._random))
 
-    def _parts(self, topic: Topic, viewer: Viewer) -> Iterable[AsyncGenerator[bytes, None]]:
+    def _parts(self, topic: Topic, viewer: Viewer) -> list[AsyncGenerator[bytes, None]]:
         return [self._live(topic, viewer)]
 
     def _end(self, viewer: Viewer) -> bytes | None:

@@ -78,9 +78,9 @@ class Session(Stream[Chunk]):
         start = None if not self._feed.exact or (self._wants_snapshot and not resumed) else revision
         return self._writer.opening(retry_milliseconds(self._random), encode(connected), start)
 
-    def _parts(self, topic: Topic, viewer: Viewer) -> Iterable[AsyncGenerator[Chunk, None]]:
+    def _parts(self, topic: Topic, viewer: Viewer) -> list[AsyncGenerator[Chunk, None]]:
         viewer.taker = self._take
-        return self._missed(topic, viewer), self._live(topic, viewer)
+        return [self._live(topic, viewer), self._missed(topic, viewer)]
 
     async def _missed(self, topic: Topic, viewer: Viewer) -> AsyncGenerator[Chunk, None]:
         """What the page asks for before the present: a replay from its cursor, a snapshot, or nothing."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import ClassVar, Generic
 
@@ -103,8 +103,9 @@ class Stream(ABC, Generic[Chunk]):
         logger.debug("stream opened", extra=self._fields(cursor=self._cursor))
         try:
             yield self._opening(topic, viewer)
-            for part in self._parts(topic, viewer):
-                async with aclosing(part):
+            parts = self._parts(topic, viewer)
+            while parts:
+                async with aclosing(parts.pop()) as part:  # one that is over is not kept for the hours of the next
                     async for chunk in part:
                         if self._is_denied(viewer):  # looked at before each write: a slow reader's may take minutes
                             break
@@ -132,8 +133,8 @@ class Stream(ABC, Generic[Chunk]):
         """The first chunk."""
 
     @abstractmethod
-    def _parts(self, topic: Topic, viewer: Viewer) -> Iterable[AsyncGenerator[Chunk, None]]:
-        """All that follows, one after the other, to the viewer's ending."""
+    def _parts(self, topic: Topic, viewer: Viewer) -> list[AsyncGenerator[Chunk, None]]:
+        """All that follows, one after the other from the list's end on, to the viewer's ending."""
 
     def _end(self, viewer: Viewer) -> Chunk | None:
         """The last chunk."""

@@ -12,7 +12,7 @@ from hypercorn.asyncio import serve
 
 from service import http1
 from service.server import configuration
-from service.streams.asgi import WRITE_NOW, WriteNow
+from service.streams.asgi import CONNECTION, WriteNow
 from tests.conftest import StackFacts, unused_port
 from tests.service.conftest import Project
 from tests.service.connections import address, request
@@ -125,7 +125,7 @@ async def answering(answer: Callable[[WriteNow, Send], Awaitable[None]]) -> Asyn
                 await receive()
                 await send({"type": f"lifespan.{done}.complete"})
         else:
-            await answer(scope["state"][WRITE_NOW], send)
+            await answer(scope["state"][CONNECTION].write_now, send)
 
     http1.install()
     url, stop = f"http://127.0.0.1:{unused_port()}", asyncio.Event()

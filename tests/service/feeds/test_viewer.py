@@ -148,9 +148,3 @@ async def test_one_that_denies_comes_before_others_and_takes_what_waits_with_it(
     assert not viewer.has_news
     assert viewer.ending is ending
     viewer.close()
-
-
-async def test_news_that_came_before_waiting_began_is_not_slept_over() -> None:
-    viewer = Viewer(Outbox(last=0))
-    viewer.end(Ending.SHUTDOWN)
-    await viewer.wait(asyncio.get_running_loop().time() + FAR)
