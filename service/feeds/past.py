@@ -22,6 +22,11 @@ from service.metrics import Metrics
 from service.tasks import share
 
 REPLAY_LIMIT = 5000
+KEPT_SECONDS = 5.0
+"""How long a reading waits for those who come behind the first, where the ring has no room for it: pages come back
+after a restart each with an id of its own, spread over some seconds."""
+KEPT_BYTES = 4 << 20
+"""Larger ones are not kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +42,10 @@ class History:
     cursor: int
     head: int
     deliveries: Sequence[Delivery]
+
+    def after(self, cursor: int) -> "History":
+        """The part of it that lies after a cursor in its range."""
+        return History(cursor, self.head, [one for one in self.deliveries if one.change.revision > cursor])
 
 
 @dataclass(frozen=True)
@@ -67,12 +76,17 @@ class Past:
         self._deliver = deliver
         self._replays = metrics.replays
         self._reading: list[tuple[int, asyncio.Task[History | None]]] = []
+        self._kept: History | None = None
+        self._letting_go: asyncio.TimerHandle | None = None
+        self._restarts = 0
         self._too_old = -1  # a cursor known to be: the log only grows at one end and is pruned at the other
         self._reading_state: asyncio.Task[State] | None = None
 
     def restart(self) -> None:
         """Forgets what is known of a database that may be another one now."""
         self._too_old = -1
+        self._restarts += 1
+        self._let_go()
 
     async def history(self, cursor: int, upto: int) -> History | None:
         """Everything of the key after ``cursor``, at least up to ``upto``; None when a reset is due instead.
@@ -94,6 +108,9 @@ class Past:
             if recent is not None:
                 self._replays.labels("ring").inc()
                 return History(cursor, self._ring.head, recent)
+            if self._kept is not None and self._kept.cursor <= cursor < self._kept.head:
+                self._replays.labels("shared").inc()
+                return self._kept.after(cursor)
             if cursor <= self._too_old:
                 self._replays.labels("shared").inc()
                 return None
@@ -104,19 +121,38 @@ class Past:
             history = await asyncio.shield(reading)
             if start == cursor or (history is not None and cursor <= history.head):
                 self._replays.labels("shared").inc()
-                return history and History(cursor, history.head, _after(cursor, history.deliveries))
+                return history and history.after(cursor)
             # too old a start says nothing of this cursor, and one ahead of that reading is the database's to judge
 
     async def _read_once(self, cursor: int) -> History | None:
         async def read() -> History | None:
+            restarts = self._restarts
             try:
-                return await self.read_all(cursor)
+                history = await self.read_all(cursor)
             finally:
                 self._reading.remove(entry)  # here: nobody may find one that has ended, which does not make them wait
+            if history is not None and restarts == self._restarts and self._ring.floor > cursor:
+                self._keep(history)
+            return history
 
         entry = (cursor, share(read()))
         self._reading.append(entry)
         return await asyncio.shield(entry[1])
+
+    def _keep(self, history: History) -> None:
+        """The one that goes back furthest."""
+        if self._kept is not None and self._kept.cursor < history.cursor:
+            return
+        if sum(delivery.held for delivery in history.deliveries) <= KEPT_BYTES:
+            self._let_go()
+            self._kept = history
+            self._letting_go = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        self._kept = None
+        if self._letting_go is not None:
+            self._letting_go.cancel()
+            self._letting_go = None
 
     async def read_all(self, cursor: int) -> History | None:
         """Everything after ``cursor`` that the database has; None when a reset is due. Raises as :meth:`history`."""
@@ -184,7 +220,3 @@ def _fitting(feed: Feed, key: FeedKey, table: str, rows: Sequence[Mapping[str, A
         about = fields(**key.named(), table=table, rows=len(unfit), first=unfit[0].get("id"), error=why)
         logger.error("rows can't be translated, snapshots leave them out", extra=about)
     return fitting
-
-
-def _after(cursor: int, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-    return [delivery for delivery in deliveries if delivery.change.revision > cursor]

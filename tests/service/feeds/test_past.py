@@ -8,6 +8,7 @@ import pytest
 from service.errors import DatabaseUnavailable
 from service.events.project import ProjectFeed
 from service.feeds import past
+from service.feeds.hub import Topic
 from service.feeds.past import State, present
 from service.tables import STANDARD
 from tests.service.fakes import KEY, until
@@ -166,6 +167,59 @@ async def test_who_comes_just_when_a_reading_has_ended_does_not_wait_for_it(benc
     gate.set()
     assert await too_old is None
     assert await coming == [102]
+
+
+# A reading that the ring has no room for
+
+
+@pytest.fixture
+async def crowded(bench: Bench) -> Topic:
+    bench.elsewhere(101, 102, 103, 104)
+    topic = await bench.hub.topic(KEY)
+    topic.ring._max_items = 2
+    return topic
+
+
+async def test_who_comes_right_behind_shares_it_and_the_next_ask_for_more_alone(bench: Bench, crowded: Topic) -> None:
+    assert await bench.history(crowded, 101) == [102, 103, 104]
+    bench.log.calls.clear()
+    bench.commit(105)
+    assert await bench.history(crowded, 102) == [103, 104, 105]
+    assert bench.log.calls == []
+    assert await bench.history(crowded, 100) == [101, 102, 103, 104, 105]
+    assert await bench.history(crowded, 101) == [102, 103, 104, 105]
+    assert bench.log.calls == ["since 100", "since 103"]  # a page, and its rest
+
+
+async def test_it_is_not_kept_for_long(bench: Bench, crowded: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "KEPT_SECONDS", 0.0)
+    assert await bench.history(crowded, 101) == [102, 103, 104]
+    await until(lambda: crowded.past._kept is None)
+    bench.log.calls.clear()
+    assert await bench.history(crowded, 102) == [103, 104]
+    assert bench.log.calls == ["since 102"]
+
+
+async def test_nor_if_it_is_large(bench: Bench, crowded: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "KEPT_BYTES", 1)
+    assert await bench.history(crowded, 101) == [102, 103, 104]
+    assert crowded.past._kept is None
+
+
+async def test_nor_over_a_loss(bench: Bench, crowded: Topic) -> None:
+    bench.log.gate = asyncio.Event()
+    assert crowded.past._kept is None
+    reading = asyncio.ensure_future(bench.history(crowded, 101))
+    await until(lambda: "since 101" in bench.log.calls)
+    bench.elsewhere(200)
+    bench.hub.lost(KEY, 200, "another database")
+    bench.log.gate.set()
+    assert await reading is not None
+    assert crowded.past._kept is None
+    assert await bench.history(crowded, 102) == [103, 104, 200]
+    assert crowded.past._kept is not None
+    bench.hub.lost(KEY, 300, "another database")
+    assert crowded.past._kept is None
 
 
 # The state
