@@ -85,7 +85,8 @@ class Rig:
         return int(length)
 
     def rows(self) -> Iterator[Row]:
-        length = f"change log of {self.log_length():,}"
+        held = self.log_length()
+        length = f"change log of {held:,}" if held else "change log, empty at first"
         for table in COUNTERS:
             for what, rows in (("many keys", KEYS), ("one hot key", 8)):
                 with self._hot(table) if rows == 8 else nullcontext():
