@@ -119,10 +119,10 @@ class Past:
                 self._replays.labels("database").inc()
                 return await self._read_once(cursor)
             history = await asyncio.shield(reading)
-            if start == cursor or (history is not None and cursor <= history.head):
+            if start == cursor or (history is not None and cursor < history.head):
                 self._replays.labels("shared").inc()
                 return history and history.after(cursor)
-            # too old a start says nothing of this cursor, and one ahead of that reading is the database's to judge
+            # too old a start says nothing of this cursor, and what that reading ends before is the database's to judge
 
     async def _read_once(self, cursor: int) -> History | None:
         async def read() -> History | None:

@@ -191,6 +191,21 @@ async def test_who_comes_right_behind_shares_it_and_the_next_ask_for_more_alone(
     assert bench.log.calls == ["since 100", "since 103"]  # a page, and its rest
 
 
+async def test_its_rest_is_not_taken_from_a_reading_that_ends_where_it_does(bench: Bench, crowded: Topic) -> None:
+    """It would seem that the database is behind what was told, and pages were reset."""
+    assert await bench.history(crowded, 102) == [103, 104]
+    gate = bench.log.gate = asyncio.Event()
+    longer = asyncio.ensure_future(bench.history(crowded, 101))
+    await until(lambda: bench.log.calls[-1] == "since 101")
+    bench.log.gate = None
+    bench.commit(105, 106, 107, 108)
+    late = asyncio.ensure_future(bench.history(crowded, 103))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await late == [104, 105, 106, 107, 108]
+    assert await longer == [102, 103, 104]
+
+
 async def test_it_is_not_kept_for_long(bench: Bench, crowded: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(past, "KEPT_SECONDS", 0.0)
     assert await bench.history(crowded, 101) == [102, 103, 104]
