@@ -9,6 +9,8 @@ from service.errors import DatabaseUnavailable, Refused
 
 ASK_SECONDS = 10.0
 PATIENCE = {"timeout": httpx.Timeout(ASK_SECONDS).as_dict()}
+CODINGS = "gzip, deflate"
+"""What an answer may be packed with: aiohttp would offer more than httpx unpacks."""
 
 
 class Rest:
@@ -33,7 +35,11 @@ class Rest:
 
         Raises :class:`Refused`, or :class:`DatabaseUnavailable` for anything but the status that was expected.
         """
-        headers = {"apikey": self._api_key, "Authorization": f"Bearer {bearer or self._api_key}"}
+        headers = {
+            "apikey": self._api_key,
+            "Authorization": f"Bearer {bearer or self._api_key}",
+            "Accept-Encoding": CODINGS,
+        }
         if method != "GET":
             headers["Prefer"] = "return=representation"
         url = f"{self._url}/{table}"

@@ -37,6 +37,7 @@ async def test_a_question_goes_out_for_whom_it_is_asked(rest: Callable[[Answer],
     read, written = asked
     assert str(read.url) == "http://rest.test/rest/v1/t?id=eq.%26x%3Dy"
     assert (read.headers["apikey"], read.headers["Authorization"]) == ("key", "Bearer token")
+    assert read.headers["Accept-Encoding"] == "gzip, deflate"  # and not what aiohttp says where nothing is said
     assert "Prefer" not in read.headers
     assert (written.headers["Authorization"], written.headers["Prefer"]) == ("Bearer key", "return=representation")
     assert json.loads(written.content) == {"b": 2}
