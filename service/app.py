@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import debug, health, pipeline, web
 from service.access.rates import Handshakes, limit_requests, too_many_requests
+from service.client import environment_proxy
 from service.errors import (
     ApiError,
     DatabaseRefused,
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     Raises :class:`service.errors.SettingsError`.
     """
     settings = settings or Settings.from_environment(os.environ)
+    proxy = environment_proxy(settings.supabase_url)
     app = Quart("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
@@ -68,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Quart:
 
     @app.before_serving
     async def start() -> None:
-        running.append(await stack.enter_async_context(pipeline.running(settings)))
+        running.append(await stack.enter_async_context(pipeline.running(settings, proxy)))
 
     @app.after_serving
     async def stop() -> None:

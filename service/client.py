@@ -12,6 +12,8 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from service.errors import SettingsError
+
 AT_ONCE = 20
 """A Supabase 50 ms away answers 400 a second on 20 connections."""
 SECONDS = 10.0
@@ -22,10 +24,24 @@ def environment_proxy(url: str) -> httpx.Proxy | None:
     """The way to an address that the environment prescribes (HTTPS_PROXY, NO_PROXY …), None for the straight one.
 
     aiohttp (3.14) can look for itself, and does for every question anew: in two threads, for half of its time.
+
+    Raises :class:`SettingsError`.
     """
     address = urlsplit(url)
-    proxy = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
-    return httpx.Proxy(proxy) if proxy else None
+    proxy = getproxies().get(address.scheme)
+    if not proxy or any(proxy_bypass(host) for host in (address.netloc, address.hostname) if host):
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        found = httpx.Proxy(proxy)
+    except (httpx.InvalidURL, ValueError):
+        found = None
+    if found is None or found.url.scheme not in ("http", "https") or not found.url.host:
+        variable = f"{address.scheme.upper()}_PROXY"  # its value may hold a password
+        raise SettingsError(
+            f"{variable} names no proxy that can be used; one looks like http://proxy.example.com:3128."
+        )
+    return found
 
 
 class Client(httpx.AsyncClient):

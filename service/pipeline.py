@@ -31,6 +31,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import httpx
+
 from service.access.belongings import Belongings
 from service.access.gate import Gate
 from service.access.jwks import KeySet, Verifier
@@ -46,7 +48,7 @@ from service.changes.listener import LogListener
 from service.changes.log import ChangeLog
 from service.changes.realtime import RealtimeGeneration
 from service.changes.rows import Rows
-from service.client import Client, environment_proxy
+from service.client import Client
 from service.events.enrichment import EnrichmentFeed
 from service.events.feed import Feed
 from service.events.project import ProjectFeed
@@ -130,9 +132,8 @@ class _Shared:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Pipeline]:
-    """The pipeline, connected and following nothing yet."""
-    proxy = environment_proxy(settings.supabase_url)
+async def running(settings: Settings, proxy: httpx.Proxy | None = None) -> AsyncIterator[Pipeline]:
+    """The pipeline, connected by way of the ``proxy`` and following nothing yet."""
     async with Client(proxy=proxy) as own, Client(proxy=proxy) as http:
         jwks = KeySet(http, f"{settings.supabase_url}/auth/v1/.well-known/jwks.json", time.monotonic)
         shared = _Shared(

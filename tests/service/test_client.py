@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from service.client import Client, environment_proxy
+from service.errors import SettingsError
 from tests.conftest import unused_port
 
 AT_ONCE = 3
@@ -238,3 +239,33 @@ def test_or_the_straight_one(proxies: pytest.MonkeyPatch, exempt: str) -> None:
     assert environment_proxy("http://supabase.test:1234") is not None
     proxies.setenv("NO_PROXY", exempt)
     assert environment_proxy("http://supabase.test:1234") is None
+
+
+@pytest.mark.parametrize("exempt", ["::1", "[::1]"])
+def test_which_may_be_a_number(proxies: pytest.MonkeyPatch, exempt: str) -> None:
+    proxies.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    proxies.setenv("NO_PROXY", exempt)
+    assert environment_proxy("http://[::1]:54321") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "way"),
+    [
+        ("proxy.test:3128", "http://proxy.test:3128"),
+        ("127.0.0.1:3128", "http://127.0.0.1:3128"),
+        ("https://proxy.test:1", "https://proxy.test:1"),
+    ],
+)
+def test_a_proxys_address_may_lack_its_scheme(proxies: pytest.MonkeyPatch, value: str, way: str) -> None:
+    proxies.setenv("HTTPS_PROXY", value)
+    proxy = environment_proxy("https://supabase.test")
+    assert proxy is not None
+    assert proxy.url == way
+
+
+@pytest.mark.parametrize("value", ["socks5://proxy.test:1", "http://", "http://user:geheim@proxy.test:x", "://"])
+def test_what_is_no_proxy_is_said_and_not_shown(proxies: pytest.MonkeyPatch, value: str) -> None:
+    proxies.setenv("HTTPS_PROXY", value)
+    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY .*like http://proxy\.example\.com:3128\.$") as told:
+        environment_proxy("https://supabase.test")
+    assert "geheim" not in str(told.value)
