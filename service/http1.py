@@ -13,7 +13,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -122,20 +122,19 @@ class Http1(H11Protocol):
             await self.send(RawData(self._coding(b"")))
         elif isinstance(event, Response) and _is_stream(event):
             await super().stream_send(replace(event, headers=[*event.headers, (b"connection", b"close")]))
-            is_old = isinstance(self.connection, h11.Connection) and self.connection.their_http_version == b"1.0"
-            self._coding = _as_it_is if is_old else _chunk
+            version = self.connection.their_http_version if isinstance(self.connection, h11.Connection) else None
+            self._coding = _as_it_is if version is None or version < b"1.1" else _chunk  # as h11 has just said
             self.connection = DEAF
             self.connection_state.clear()
             await self.can_read.set()  # who waits for the next request finds none
         else:
             await super().stream_send(event)
 
-    def write_now(self, parts: Sequence[bytes]) -> bool:
+    def write_now(self, part: bytes) -> bool:
         """See :class:`service.streams.asgi.Connection`."""
         if self._coding is None or self._transport.is_closing() or self._transport.get_write_buffer_size() > 0:
             return False
-        for part in parts:
-            self._transport.write(_shared(self._coding, part))
+        self._transport.write(_shared(self._coding, part))
         return True
 
     def gone(self) -> asyncio.Future[None]:
@@ -161,7 +160,7 @@ def _is_stream(event: Response) -> bool:
 
 
 def _as_it_is(data: bytes) -> bytes:
-    """A part of a body that ends with its connection, as HTTP/1.0 has it."""
+    """A part of a body that ends with its connection, as HTTP/1.0 and older have it."""
     return data
 
 

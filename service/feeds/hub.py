@@ -229,6 +229,7 @@ class Hub:
             return
         topic.viewers.remove(viewer)
         viewer.close()
+        viewer.taker = None  # it holds the session, which holds the viewer
         viewer.outbox.clear()
         self.metrics.streams_open.labels(topic.feed.name).dec()
         self.metrics.streams_ended.labels(viewer.ending.reason if viewer.ending else "gone").inc()

@@ -6,7 +6,7 @@ middleware lets Quart finish that answer, all but its end, and then writes the s
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
@@ -26,15 +26,15 @@ STREAM = "rowcast.stream"
 CONNECTION = "rowcast.connection"
 """Where in a scope's ``state`` a server may leave its :class:`Connection`."""
 
-WriteNow = Callable[[Sequence[bytes]], bool]
+WriteNow = Callable[[bytes], bool]
 """See :meth:`Connection.write_now`."""
 
 
 class Connection(Protocol):
     """What ASGI does not offer: how to do without a task that writes, and one that waits for the client to go."""
 
-    def write_now(self, parts: Sequence[bytes]) -> bool:
-        """Sends parts of the response's body at once, all of them, after all that has been sent before.
+    def write_now(self, part: bytes) -> bool:
+        """Sends a part of the response's body at once, after all that has been sent before.
 
         False, and nothing is sent, when it is not ready for more: what was sent before waits, or its end has come.
         """

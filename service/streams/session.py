@@ -1,9 +1,10 @@
 """A feed told as it happens: connected, what was missed, what happens, and why it ended."""
 
 import asyncio
+import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 
 from service.backoff import delays
@@ -21,6 +22,8 @@ from service.feeds.viewer import Viewer
 from service.streams.frames import WRITE_BYTES, Chunk, StreamWriter
 from service.streams.lifetime import Lifetime
 from service.streams.stream import Stream, lacking, retry_milliseconds
+
+logger = logging.getLogger(__name__)
 
 REPLAY_PIECE = 256
 """So many deliveries of a replay are written at once; the rest waits, shared by all, until the page has taken them."""
@@ -45,7 +48,7 @@ class Session(Stream[Chunk]):
     """One stream of one key.
 
     ``writer`` makes its chunks. ``state`` is what a feed that opens with the state tells; without a cursor the stream
-    begins there. ``write_now`` writes chunks at once, behind all that have been iterated, or says that it can't.
+    begins there. ``write_now`` writes a chunk at once, behind all that have been iterated, or says that it can't.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Session(Stream[Chunk]):
         random: Callable[[], float],
         state: State | None = None,
         id: str | None = None,  # noqa: A002 - what it is
-        write_now: Callable[[Sequence[Chunk]], bool] | None = None,
+        write_now: Callable[[Chunk], bool] | None = None,
     ) -> None:
         lifetime = Lifetime(request.expires_at, request.max_age, keepalive_seconds)
         super().__init__(hub, key, writer, lifetime, random, cursor=request.cursor, budget=request.budget, id=id)
@@ -171,10 +174,22 @@ class Session(Stream[Chunk]):
             lifetime.spoke()
 
     def _take(self, batch: Batch) -> bool:
-        """Tells a batch in the topic's own step, while this stream waits, if its connection takes it."""
+        """Tells a batch in the topic's own step, while this stream waits, if its connection takes it.
+
+        What is longer than one chunk goes its usual way: its page may fall behind, or lose its rights, in between.
+        """
+        try:
+            return self._took(batch)
+        except Exception:
+            logger.exception("a stream can't be told at once, its task will try", extra=self._fields())
+            return False  # the others are told all the same
+
+    def _took(self, batch: Batch) -> bool:
         written = batch.written(self._writer)
         if written.chunks:
-            if self._write_now is None or self._lifetime.is_expired or not self._write_now(written.chunks):
+            if len(written.chunks) > 1 or self._write_now is None or self._lifetime.is_expired:
+                return False
+            if not self._write_now(written.chunks[0]):
                 return False
             self._lifetime.spoke()
             self._observe_lag(batch.committed_at)

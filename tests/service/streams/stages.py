@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,10 +48,9 @@ class Page:
         self._hear(chunk)
         return True
 
-    def write_now(self, chunks: Sequence[bytes]) -> bool:
+    def write_now(self, chunk: bytes) -> bool:
         if self.takes:
-            for chunk in chunks:
-                self._hear(chunk)
+            self._hear(chunk)
         return self.takes
 
     def _hear(self, chunk: bytes) -> None:
@@ -113,7 +112,7 @@ class Stage(Bench):
         writer = event_writer(named or self.hub.feeds[KEY.feed].named, types)
         session = Session(
             self.hub, KEY, asked(**wanted), writer, keepalive, lambda: 0.0, state,
-            write_now=lambda chunks: page.write_now(chunks),  # noqa: PLW0108 - the page is made of the session
+            write_now=lambda chunk: page.write_now(chunk),  # noqa: PLW0108 - the page is made of the session
         )  # fmt: skip
         page = Page(session, takes=takes)
         return page

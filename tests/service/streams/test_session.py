@@ -1,7 +1,9 @@
 """A stream from its first byte to its last, read as a page reads it."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -14,9 +16,11 @@ from service.changes.change import Change
 from service.errors import DatabaseRefused, DatabaseUnavailable
 from service.events.endings import Ending
 from service.feeds.delivery import Delivery
+from service.streams import frames
 from tests.service.fakes import KEY, until
 from tests.service.feeds.test_hub import START
 from tests.service.feeds.test_outbox import State, logs, reduce, tell
+from tests.service.logged import logged
 from tests.service.streams.stages import HOUR, Page, Stage, opened
 from tests.service.tiny import ShopFeed, TinyFeed, make_change, sold_out
 
@@ -302,6 +306,62 @@ async def test_a_page_that_waits_is_told_in_the_topics_own_step(stage: Stage) ->
     stage.commit(105)
     await reading
     assert page.ids[1:] == [("new", "104"), ("new", "105")]
+
+
+async def test_what_is_longer_than_a_write_goes_its_usual_way(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a page whose right ends in the middle is not told the rest."""
+    monkeypatch.setattr(frames, "WRITE_BYTES", 1)
+    page = stage.page(takes=True)
+    await page.read()
+    reading = asyncio.ensure_future(page.read())
+    assert not await settled(reading)
+    stage.topic._flushed_at = asyncio.get_running_loop().time()
+    stage.commit(104, 105)
+    await reading
+    assert page.ids == [("connected", "103"), ("new", "104")]
+    page.session.end(Ending.ACCESS_REVOKED)
+    await page.read_all()
+    assert page.types[2:] == ["stream_end"]
+
+
+async def test_one_that_cannot_be_told_leaves_the_others_their_news(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = [stage.page(takes=True) for _ in range(3)]
+    for page in pages:
+        await page.read()
+        page.write_now = broken  # type: ignore[method-assign]
+    del pages[-1].write_now
+    reading = [asyncio.ensure_future(page.read()) for page in pages]
+    await asyncio.sleep(0.01)
+    stage.commit(104)
+    await asyncio.gather(*reading[:2])
+    assert [page.types for page in pages] == [["connected", "new"]] * 3
+    told = [about["stream"] for _, _, about in logged(caplog, "service.streams.session")]
+    assert sorted(told) == sorted(page.session.id for page in pages[:2])
+    reading[2].cancel()
+
+
+async def test_one_that_is_over_needs_no_garbage_collector(stage: Stage) -> None:
+    gc.disable()
+    try:
+        page = stage.page(takes=True)
+        await page.read()
+        session = weakref.ref(page.session)
+        reading = asyncio.ensure_future(page.read())
+        assert not await settled(reading)
+        reading.cancel()
+        await asyncio.wait([reading])
+        del reading
+        await page.close()
+        vars(page).clear()
+        assert session() is None
+    finally:
+        gc.enable()
+
+
+def broken(chunk: bytes) -> bool:
+    raise RuntimeError("a transport that fails")
 
 
 async def test_a_token_that_has_expired_is_told_nothing_in_that_step(
