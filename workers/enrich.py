@@ -22,6 +22,8 @@ from workers.catalogue import Catalogue, Facts, Part, normalise
 KIND = "bom_enrichment"
 LOOK_UP_SECONDS = 30.0
 """How long a provider may take for one part."""
+UPLOAD_SECONDS = 60.0
+"""How long an upload is tried. What has begun is tried for ever, as the SDK does: somebody sees that it waits."""
 POLL_SECONDS = 1.0
 """How long a worker waits before it looks for work again, about."""
 ENDED = frozenset({"completed", "failed", "stopped"})
@@ -38,7 +40,7 @@ async def enrich(
     """Uploads a bill of materials, starts its enrichment, works on it, and waits for its end; its state then.
 
     ``on_upload`` hears the BOM's id. Without ``client``, :func:`rowcast.connect` makes one from the environment. Raises
-    OSError, :class:`boms.errors.NotABom`, what the SDK raises, and RequestError for an unknown project.
+    what :func:`upload` does, and what the SDK raises.
     """
     async with _client(client) as using:
         bom_id = await upload(using, project_id, path)
@@ -77,10 +79,19 @@ async def _client(given: rowcast.AsyncClient | None) -> AsyncIterator[rowcast.As
 
 
 async def upload(client: rowcast.AsyncClient, project_id: UUID, path: Path) -> UUID:
-    """Adds the bill of materials in ``path`` to a project; its id."""
+    """Adds the bill of materials in ``path`` to a project; its id.
+
+    Raises OSError, :class:`boms.errors.NotABom`, RequestError for an unknown project, and DeliveryError when the
+    database can't be reached in time.
+    """
     bom = read(await asyncio.to_thread(path.read_bytes))
     bom_id = uuid4()
-    await client.call("create_bom", project_id=project_id, filename=path.name, items=bom.items(), bom_id=bom_id)
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            await client.call("create_bom", project_id=project_id, filename=path.name, items=bom.items(), bom_id=bom_id)
+    except TimeoutError:
+        why = f"{path.name} is not uploaded: the database did not answer within {UPLOAD_SECONDS:g} s."
+        raise rowcast.DeliveryError(why, unwritten=(path.name,), last_error=None) from None
     return bom_id
 
 

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import rowcast
+from tests.conftest import unused_port
 from workers import enrich as module
 from workers.catalogue import CsvCatalogue, Facts
 from workers.enrich import enrich, look_up_batch, serve, upload, work
@@ -327,3 +328,10 @@ async def test_what_can_not_be_uploaded_is_refused(connect, tmp_path, project):
         path.write_text("nothing\n")
         with pytest.raises(ValueError, match="This is no table of parts"):
             await enrich(path, project, Fake(), client=client)
+
+
+async def test_an_upload_that_nobody_answers_is_given_up(parts, monkeypatch):
+    monkeypatch.setattr(module, "UPLOAD_SECONDS", 0.2)
+    async with rowcast.connect(f"http://127.0.0.1:{unused_port()}", "sb_secret_nobody") as client:
+        with pytest.raises(rowcast.DeliveryError, match=r"^parts\.csv is not uploaded: .* within 0\.2 s\.$"):
+            await upload(client, uuid4(), parts(1))
