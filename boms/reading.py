@@ -28,7 +28,9 @@ RULED = re.compile(r"[-_=*\s]*")
 EXCEL_TEXT = re.compile(r'="?(.*?)"?')  # ="0603", so that a spreadsheet takes no number for a date
 AMOUNT = re.compile(r"(?:x\s*|\(\s*)?(\d[\d.,'\u00a0 ]*)(?:\s*(?:x|\)|[^\W\d_].*))?", re.IGNORECASE)
 THOUSANDS = re.compile(r"\d{1,3}([,'\u00a0 ]\d{3})+(\.\d+)?")
-RANGE = re.compile(r"([^\W\d_]+)(\d{1,6})\s*[-\u2013\u2026]\s*\1?(\d{1,6})")
+SCIENTIFIC = re.compile(r"\d([.,]\d{1,6})?e\+?0?\d", re.IGNORECASE)  # spreadsheets write large numbers so
+TO = re.compile(r"\s*(?:[-\u2013\u2026]|\.{2,3})\s*")
+RANGE = re.compile(r"([^\W\d_]+)(\d{1,6})-\1?(\d{1,6})")
 TWO_TABLES = "collated components:"
 """KiCad's old script lists the parts one by one, then, after this, the same parts again by value."""
 
@@ -126,8 +128,11 @@ def _unpopulated(cells: Mapping[str, str | None]) -> bool:
 
 
 def amount(text: str) -> Decimal | None:
-    """A quantity as people write it: "3", "3 pcs", "x3", "1,000", "2,5"; None when it is no number."""
-    told = AMOUNT.fullmatch(text.strip())
+    """A quantity as people write it: "3", "3 pcs", "x3", "1,000", "2,5", "1E+03"; None when it is no number."""
+    text = text.strip()
+    if SCIENTIFIC.fullmatch(text):
+        return Decimal(f"{Decimal(text.replace(',', '.')):f}")
+    told = AMOUNT.fullmatch(text)
     if told is None:
         return None
     digits = told[1].strip(" .,'\u00a0")
@@ -140,7 +145,7 @@ def amount(text: str) -> Decimal | None:
 def count(reference: str) -> int:
     """How many parts a list of references names: "C1, C2 C5-C8" names six."""
     number = 0
-    for part in re.split(r"[,;\s]+", re.sub(r"\s*[-\u2013\u2026]\s*", "-", reference)):
+    for part in re.split(r"[,;\s]+", TO.sub("-", reference)):
         spread = RANGE.fullmatch(part)
         number += max(1, int(spread[3]) - int(spread[2]) + 1) if spread else bool(part)
     return number

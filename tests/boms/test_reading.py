@@ -173,6 +173,7 @@ def test_what_is_populated_has_its_quantity(cells):
         ("x 3", "3"),
         ("(3)", "3"), ("3.0", "3.0"), ("0", "0"), ("1,000", "1000"), ("1,000.5", "1000.5"), ("12'500", "12500"),
         ("1 000 pcs", "1000"), ("2,5 m", "2.5"), ("0.25", "0.25"), ("3,", "3"),
+        ("1E+03", "1000"), ("1.5e3", "1500"), ("2,5E+04", "25000"), ("3E", "3"),
     ],
 )  # fmt: skip
 def test_quantities_as_people_write_them(text, number):
@@ -187,7 +188,7 @@ def test_what_is_no_quantity(text):
 @pytest.mark.parametrize(
     ("text", "number"),
     [("C1", 1), ("C1, C2", 2), ("C1 C2\tC3", 3), ("C1;C2;", 2), ("R1-R4", 4), ("R1 - R4, R9", 5), ("R5-7", 3),
-     ("R4-R1", 1), ("U1-A", 1), ("J1\u2013J3", 3), (f"C1-C{'9' * 5_000}", 1)],
+     ("R4-R1", 1), ("U1-A", 1), ("J1\u2013J3", 3), ("R1..R3", 3), ("R1 ... R3 R7", 4), (f"C1-C{'9' * 5_000}", 1)],
 )  # fmt: skip
 def test_a_list_of_references_names_so_many_parts(text, number):
     assert count(text) == number
