@@ -9,6 +9,7 @@
 - A WebSocket's messages are not compressed: some KiB would be unpacked to MiB before they are found too large, and each
   connection would keep the memory of a compressor.
 - A WebSocket whose message is too large ends. Hypercorn would ask it to close, and go on collecting.
+- A WebSocket that is refused ends. Hypercorn would leave that to its client, however long it takes.
 - Pings end with the connection. Hypercorn's would keep its tasks for as long as a ping is due, and a stop waiting.
 """
 
@@ -72,7 +73,11 @@ class WebSocket(WSStream):
             event = replace(event, headers=[pair for pair in event.headers if pair[0].lower() != EXTENSIONS])
         elif isinstance(event, StreamClosed):
             self._over.set()
+        was_closed = self.closed
         await super().handle(event)
+        if self.closed and not was_closed and not isinstance(event, StreamClosed):
+            self.closed = False  # or who answers on it would not hear of the end
+            await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _send_wsproto_event(self, event: WebSocketEvent) -> None:
         await super()._send_wsproto_event(event)

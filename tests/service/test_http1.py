@@ -68,6 +68,28 @@ HANDSHAKE = (
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: rowcast.v1",
     "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
 )  # fmt: skip
+VERSION = "Sec-WebSocket-Version: 13"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        HANDSHAKE[:2],
+        (*(line for line in HANDSHAKE if line != VERSION), "Sec-WebSocket-Version: 8"),
+        (*HANDSHAKE, "", "what comes before it is accepted"),
+    ],
+)
+async def test_a_handshake_that_is_refused_ends_its_connection(
+    service: str, project: Project, headers: tuple[str, ...]
+) -> None:
+    reader, writer = await asyncio.open_connection(*address(service))
+    writer.write(request("/api/ws", project.token, *headers))
+    told = await reader.read()
+    writer.close()
+    assert told.startswith(b"HTTP/1.1 400")
+    assert b"connection: close" in told
+
+
 FRAME = b"\x81\xff" + (1 << 40).to_bytes(8, "big") + b"\0\0\0\0"
 """The beginning of a text of a TiB."""
 
