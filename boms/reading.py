@@ -26,9 +26,12 @@ UNPOPULATED = re.compile(
 YES, NO = frozenset({"1", "x", "y", "yes", "true", "ja"}), frozenset({"0", "n", "no", "false", "nein"})
 RULED = re.compile(r"[-_=*\s]*")
 EXCEL_TEXT = re.compile(r'="?(.*?)"?')  # ="0603", so that a spreadsheet takes no number for a date
-AMOUNT = re.compile(r"(?:x\s*|\(\s*)?(\d[\d.,'\u00a0 ]*)(?:\s*(?:x|\)|[^\W\d_].*))?", re.IGNORECASE)
+EXPONENT = r"e[+-]?\d{1,2}"  # spreadsheets write large numbers so
+AMOUNT = re.compile(
+    rf"(?:x\s*|\(\s*)?(\d[\d.,'\u00a0 ]*)(?:(?<=\d)({EXPONENT}))?(?:\s*(?:x|\)|(?!{EXPONENT})[^\W\d_].*))?",
+    re.IGNORECASE,
+)
 THOUSANDS = re.compile(r"\d{1,3}([,'\u00a0 ]\d{3})+(\.\d+)?")
-SCIENTIFIC = re.compile(r"\d([.,]\d{1,6})?e\+?0?\d", re.IGNORECASE)  # spreadsheets write large numbers so
 TO = re.compile(r"\s*(?:[-\u2013\u2026]|\.{2,3})\s*")
 RANGE = re.compile(r"([^\W\d_]+)(\d{1,6})-\1?(\d{1,6})")
 TWO_TABLES = "collated components:"
@@ -129,16 +132,15 @@ def _unpopulated(cells: Mapping[str, str | None]) -> bool:
 
 def amount(text: str) -> Decimal | None:
     """A quantity as people write it: "3", "3 pcs", "x3", "1,000", "2,5", "1E+03"; None when it is no number."""
-    text = text.strip()
-    if SCIENTIFIC.fullmatch(text):
-        return Decimal(f"{Decimal(text.replace(',', '.')):f}")
-    told = AMOUNT.fullmatch(text)
+    told = AMOUNT.fullmatch(text.strip())
     if told is None:
         return None
     digits = told[1].strip(" .,'\u00a0")
     if THOUSANDS.fullmatch(digits):
         digits = re.sub(r"[,'\u00a0 ]", "", digits)
     digits = digits.replace(",", ".", 1)
+    if told[2] and re.fullmatch(r"\d+(\.\d+)?", digits):
+        digits = f"{Decimal(digits + told[2]):f}"
     return Decimal(digits) if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", digits) else None
 
 

@@ -174,13 +174,33 @@ def test_what_is_populated_has_its_quantity(cells):
         ("(3)", "3"), ("3.0", "3.0"), ("0", "0"), ("1,000", "1000"), ("1,000.5", "1000.5"), ("12'500", "12500"),
         ("1 000 pcs", "1000"), ("2,5 m", "2.5"), ("0.25", "0.25"), ("3,", "3"),
         ("1E+03", "1000"), ("1.5e3", "1500"), ("2,5E+04", "25000"), ("3E", "3"),
+        ("1E+03 pcs", "1000"), ("10E+03", "10000"), ("1.5E+10", "15000000000"), ("1E-3", "0.001"),
     ],
 )  # fmt: skip
 def test_quantities_as_people_write_them(text, number):
     assert amount(text) == Decimal(number)
 
 
-@pytest.mark.parametrize("text", ["", "as needed", "-3", "3/4", "3 4", "1.2.3", "½", "9" * 13, "--", "$3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "as needed",
+        "-3",
+        "3/4",
+        "3 4",
+        "1.2.3",
+        "½",
+        "9" * 13,
+        "--",
+        "$3",
+        "1E+12",
+        "1e400",
+        "1e4000",
+        "1e40.5",
+        "1 E+03",
+    ],
+)
 def test_what_is_no_quantity(text):
     assert amount(text) is None
 
