@@ -260,8 +260,8 @@ class DirectListener:
         follow.read_at = began_at
         follow.took = asyncio.get_running_loop().time() - began_at
         was, follow.state = follow.state, state
-        if was is None:
-            return
+        if was is None or self._follows.get(follow.key) is not follow:
+            return  # who follows the key since has read for itself, and counts for itself
         changes = differ(was, state, follow.head, datetime.now(UTC).isoformat())
         if changes and self._sink is not None:
             follow.head = changes[-1].revision

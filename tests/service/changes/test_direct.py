@@ -190,6 +190,24 @@ async def test_realtime_that_is_lost_is_told_and_readings_go_on(rereading: Bench
     assert not rereading.listener.is_live
 
 
+async def test_what_is_read_for_a_follow_that_has_ended_is_not_told_to_the_next(bench: Bench) -> None:
+    """It counts from another reading: what the next one finds would seem to be known."""
+    await bench.listener.follow(KEY)
+    bench.rows.there = {"a": 1}
+    gate = bench.rows.gate = asyncio.Event()
+    asking = asyncio.create_task(bench.listener.snapshot(KEY, "", ""))
+    await until(lambda: bench.rows.readings == 2)
+    bench.rows.gate = None
+    bench.listener.unfollow(KEY)
+    await bench.listener.follow(KEY)
+    gate.set()
+    await asking
+    assert bench.told == {}
+    bench.rows.there = {"a": 2}
+    assert (await bench.listener.snapshot(KEY, "", "")).head == 1
+    assert bench.told == {KEY: ["U a"]}
+
+
 async def test_a_snapshot_is_read_anew_and_what_it_shows_is_told(bench: Bench) -> None:
     await bench.listener.follow(KEY)
     bench.rows.there = {"a": 1}
