@@ -79,7 +79,7 @@ class _Transport(AiohttpTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
             return await super().handle_async_request(request)
-        except (aiohttp.ClientError, OSError) as error:  # what the base leaves as it is: an answer that is no HTTP
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # what the base leaves as it is: a bad answer
             raise httpx.RemoteProtocolError(str(error), request=request) from error
         except Exception as error:  # aiohttp says in several ways that its session was closed under a question
             if isinstance(self.client, aiohttp.ClientSession) and self.client.closed:

@@ -179,6 +179,7 @@ async def saying(what: bytes) -> AsyncIterator[str]:
         b"",
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/1.1 999999 Odd\r\n\r\n",
+        b"HTTP/1.1 200 \xff\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
