@@ -90,7 +90,7 @@ async def upload(client: rowcast.AsyncClient, project_id: UUID, path: Path) -> U
         async with asyncio.timeout(UPLOAD_SECONDS):
             await client.call("create_bom", project_id=project_id, filename=path.name, items=bom.items(), bom_id=bom_id)
     except TimeoutError:
-        why = f"{path.name} is not uploaded: the database did not answer within {UPLOAD_SECONDS:g} s."
+        why = f"{path.name} may not have arrived: the database did not answer within {UPLOAD_SECONDS:g} s."
         raise rowcast.DeliveryError(why, unwritten=(path.name,), last_error=None) from None
     return bom_id
 
