@@ -21,8 +21,8 @@ KEYS_LIMIT = 50_000
 class BoundedStore(RateLimiterStoreABC):
     """When each key may come again.
 
-    With more than ``limit`` keys, those who may come at once are forgotten, and then who came longest ago until half are
-    left: so that it seldom has to look.
+    With more than ``limit`` keys, those who may come at once are forgotten, and then who came longest ago until half
+    are left: so that it seldom has to look.
     """
 
     def __init__(self, limit: int = KEYS_LIMIT) -> None:

@@ -116,11 +116,12 @@ class Topic:
         tick = min(max(TICK_SECONDS, len(self.viewers) * TICK_PER_VIEWER_SECONDS), TICK_LIMIT_SECONDS)
         due = self._flushed_at + tick
         if loop.time() >= due or self._pending_bytes > BATCH_BYTES:
-            self._tell_all()
+            self.flush()
         elif self._flush is None:
-            self._flush = loop.call_at(due, self._tell_all)
+            self._flush = loop.call_at(due, self.flush)
 
-    def _tell_all(self) -> None:
+    def flush(self) -> None:
+        """Tells the viewers what the tick has held back."""
         if not self._pending:
             return
         batch = Batch(self._told, self._pending)
@@ -332,6 +333,7 @@ class Hub:
         self.draining = True
         self._farewell = farewell or self._farewell
         for topic in self._topics.values():
+            topic.flush()  # a farewell may say that all up to its cursor has been told
             for viewer in topic.viewers:
                 viewer.end(self._farewell(topic.key))
         for leave in self._guests:

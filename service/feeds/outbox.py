@@ -5,7 +5,7 @@ append-only tables don't merge; for those, and for very many rows, there are two
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from service.feeds.delivery import Delivery
 
@@ -58,6 +58,9 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._deliveries)
 
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._deliveries.values())
+
     def put(self, delivery: Delivery) -> None:
         """Adds a delivery newer than all before it, into one of the same row if that still waits.
 
@@ -105,7 +108,7 @@ class Outbox:
         """
         taken: list[Delivery] = []
         size = 0
-        for delivery in self._deliveries.values():
+        for delivery in self:
             if taken and size + delivery.size > max_bytes:
                 break
             taken.append(delivery)

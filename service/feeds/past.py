@@ -86,6 +86,8 @@ class Past:
         """Forgets what is known of a database that may be another one now."""
         self._too_old = -1
         self._restarts += 1
+        self._reading.clear()
+        self._reading_state = None
         self._let_go()
 
     async def history(self, cursor: int, upto: int) -> History | None:
@@ -130,7 +132,8 @@ class Past:
             try:
                 history = await self.read_all(cursor)
             finally:
-                self._reading.remove(entry)  # here: nobody may find one that has ended, which does not make them wait
+                if entry in self._reading:  # here: nobody may find one that has ended, which does not make them wait
+                    self._reading.remove(entry)
             if history is not None and restarts == self._restarts and self._ring.floor > cursor:
                 self._keep(history)
             return history
@@ -156,21 +159,21 @@ class Past:
 
     async def read_all(self, cursor: int) -> History | None:
         """Everything after ``cursor`` that the database has; None when a reset is due. Raises as :meth:`history`."""
-        ring_floor = self._ring.floor
+        restarts, ring_floor = self._restarts, self._ring.floor
         changes: list[Change] = []
         at = cursor
         while True:
             page = await self._log.since(self._key, at)
             changes.extend(page.changes)
             if page.reset or len(changes) > REPLAY_LIMIT:
-                if cursor < page.head:
+                if cursor < page.head and restarts == self._restarts:
                     self._too_old = max(self._too_old, cursor)
                 return None
             if not page.more:
                 break
             at = changes[-1].revision
         deliveries = [self._deliver(change) for change in changes]
-        if self._ring.floor == ring_floor <= page.head:
+        if restarts == self._restarts and self._ring.floor == ring_floor <= page.head:
             self._ring.extend_back(cursor, [item for item in deliveries if item.change.revision <= ring_floor])
         return History(cursor, page.head, deliveries)
 
@@ -194,7 +197,8 @@ class Past:
         try:
             read = await self._log.snapshot(self._key, query.function, query.argument)
         finally:
-            self._reading_state = None
+            if self._reading_state is asyncio.current_task():
+                self._reading_state = None
         return State(read.head, read.rows, snapshot_parts(read.head, present(self._feed, self._key, read.rows)))
 
 

@@ -36,6 +36,25 @@ class Viewer(Waiter):
     def has_news(self) -> bool:
         return self.batch is not None or len(self.outbox) > 0
 
+    @property
+    def will_be_told(self) -> bool:
+        """Whether anything of its key waits: a reset, or news of which not all is silent."""
+        if self.reset is not None:
+            return True
+        waiting = [*(self.batch.deliveries if self.batch is not None else ()), *self.outbox]
+        return any(delivery.messages for delivery in waiting)
+
+    def skip_to(self, revision: int) -> None:
+        """Drops what is not newer than ``revision``, because the viewer has learnt it in another way.
+
+        While a reset waits, what was read before it says nothing of the revisions that come after it.
+        """
+        if self.reset is not None:
+            return
+        if self.batch is not None and self.batch.upto <= revision:
+            self.batch = None
+        self.outbox.skip_to(revision)
+
     def offer(self, batch: Batch) -> int:
         """Gives it what is new to it of a batch, or ends the stream when it has fallen too far behind.
 

@@ -126,7 +126,7 @@ class PipelineStream(Stream[bytes]):
                     read_at = loop.time() + next(waits)
                     continue
                 read_at, waits = math.inf, delays(self._random)
-                viewer.outbox.skip_to(state.head)
+                viewer.skip_to(state.head)
                 self._board.jobs(state.rows[JOBS])
                 continue
             if viewer.live is not None:

@@ -98,7 +98,7 @@ class Session(Stream[Chunk]):
             for chunk in self._snapshot(viewer, state):
                 yield chunk
         if since is None and state is not None:
-            viewer.outbox.skip_to(state.head)
+            viewer.skip_to(state.head)
             if state.head >= published:
                 for chunk in self._final(viewer, state):
                     yield chunk
@@ -110,12 +110,12 @@ class Session(Stream[Chunk]):
         if history is None:
             viewer.tell_reset(Reset(reason="the cursor is too old, or not from this database"))
             return
-        viewer.outbox.skip_to(history.head)
+        viewer.skip_to(history.head)
         missed = merge_range(history.deliveries)
         for start in range(0, len(missed), REPLAY_PIECE):
             for chunk in self._told(self._writer.write(missed[start : start + REPLAY_PIECE])):
                 yield chunk
-        if viewer.has_news:
+        if viewer.will_be_told:
             return
         if (ending := ending_of(history.deliveries)) is not None:
             viewer.end(ending)
@@ -189,10 +189,11 @@ class Session(Stream[Chunk]):
         if written.chunks:
             if len(written.chunks) > 1 or self._write_now is None or self._lifetime.is_expired:
                 return False
+            committed_at = batch.committed_at
             if not self._write_now(written.chunks[0]):
                 return False
             self._lifetime.spoke()
-            self._observe_lag(batch.committed_at)
+            self._observe_lag(committed_at)
         self._told(written)
         return True
 
@@ -208,7 +209,7 @@ class Session(Stream[Chunk]):
         return self._writer.write(taken), taken[0][0].committed_at
 
     def _snapshot(self, viewer: Viewer, state: State) -> Iterable[Chunk]:
-        viewer.outbox.skip_to(state.head)
+        viewer.skip_to(state.head)
         self._passed_over = None  # the snapshot's id is newer
         last = state.parts[-1]
         for part in state.parts:
@@ -217,7 +218,7 @@ class Session(Stream[Chunk]):
     def _final(self, viewer: Viewer, state: State) -> Iterable[Chunk]:
         """Where the key has ended: what was told at last, and the end. The id of all that has been carried before."""
         final = self._feed.final(state.rows)
-        if final is None or viewer.has_news:
+        if final is None or viewer.will_be_told:
             return
         for message in final.messages:
             yield self._frame(message)

@@ -169,6 +169,21 @@ async def test_who_comes_just_when_a_reading_has_ended_does_not_wait_for_it(benc
     assert await coming == [102]
 
 
+async def test_who_comes_after_a_loss_does_not_wait_for_readings_that_began_before_it(bench: Bench) -> None:
+    bench.elsewhere(101, 102)
+    topic = await bench.hub.topic(KEY)
+    gate = bench.log.gate = asyncio.Event()
+    before = [asyncio.ensure_future(bench.history(topic, 101)), asyncio.ensure_future(states(bench, 1))]
+    await until(lambda: {"since 101", "snapshot"} <= set(bench.log.calls))
+    bench.log.gate = None
+    bench.elsewhere(200)
+    bench.hub.lost(KEY, 200, "another database")
+    assert await bench.history(topic, 101) == [102, 200]
+    assert [state.head for state in await states(bench, 1)] == [200]
+    gate.set()
+    await asyncio.gather(*before)
+
+
 # A reading that the ring has no room for
 
 

@@ -1,5 +1,6 @@
 """The pipeline streams over a real socket, and what they tell of which jobs."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -13,16 +14,26 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from devstack.accounts import access_token
+from service.changes.change import Change, FeedKey
+from service.errors import DatabaseUnavailable
 from service.events.pipeline import missing
+from service.events.project import ProjectFeed
 from service.events.wire import encode
-from service.streams.pipeline import INTERVAL_SECONDS, Board
+from service.feeds.hub import Hub
+from service.metrics import Metrics
+from service.streams.lifetime import Lifetime
+from service.streams.pipeline import INTERVAL_SECONDS, Board, PipelineStream
 from tests.conftest import StackFacts
 from tests.service.conftest import ADMIN_TOKEN, Project, add_user
+from tests.service.fakes import FakeLog, until
+from tests.service.feeds.test_hub import FakeListener
+from tests.service.tiny import AT
 
 ROW: dict[str, Any] = {
     "id": "a", "title": "Manuals", "status": "running", "staff": False, "pipeline": None, "source_id": None,
     "error_message": None, "progress_stage": "parsing", "progress_current": 0, "progress_total": 4,
-    "progress_updated_at": None, "started_at": None, "finished_at": None,
+    "progress_updated_at": None, "started_at": None, "finished_at": None, "cancel_requested_at": None, "bom_id": None,
+    "kind": "ingestion", "attempt": 1, "progress_message": None, "created_at": AT, "updated_at": AT,
 }  # fmt: skip
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -86,6 +97,38 @@ def test_a_job_that_becomes_staff_s_is_gone_but_for_operators() -> None:
         board.take(10.0)
         board.job(at(1, staff=True))
         assert types(board, 11.0) == expected
+
+
+async def test_what_came_before_the_state_is_not_told_behind_it() -> None:
+    """The database is away for a moment while Realtime goes on: a job that has ended would run for ever."""
+    others: dict[str, list[dict[str, Any]]] = {"ingestion_sources": [], "proposed_nodes": []}
+    log = FakeLog(rows={"jobs": [at(0)], **others})
+    hub = Hub(log, {"project": ProjectFeed()}, 60, outbox_bytes=1 << 20, metrics=Metrics())
+    hub.bind(FakeListener(log))
+    key = FeedKey("project", "p")
+    topic = await hub.topic(key)
+    lifetime = Lifetime(time.time() + 3600, 3600, 3600)
+    stream = PipelineStream(hub, key, Board(None, staff=False), lifetime, lambda: 0.0)
+    told: list[str] = []
+
+    async def read() -> None:
+        told.extend([chunk.decode() async for chunk in stream.chunks()])
+
+    log.fail = DatabaseUnavailable("away")
+    reading = asyncio.ensure_future(read())
+    await until(lambda: any(viewer.is_waiting for viewer in topic.viewers))
+    for revision, row in ((101, at(1)), (102, at(4, status="completed"))):
+        log.rows = {"jobs": [row], **others}
+        hub.changes(key, [log.append(Change(revision, revision - 1, "jobs", "a", "U", frozenset(row), row, AT))])
+    topic.flush()
+    log.fail = None
+    (viewer,) = topic.viewers
+    viewer.wake()
+    await until(lambda: log.calls.count("snapshot") == 2 and viewer.is_waiting)
+    assert not viewer.has_news
+    await hub.drain(60)
+    await reading
+    assert "pipeline_progress" not in "".join(told)
 
 
 Event = tuple[str, dict[str, Any]]

@@ -473,6 +473,40 @@ async def test_what_waits_is_sent_before_the_end(stage: Stage) -> None:
     assert page.types == ["connected", "new", "stream_end"]
 
 
+async def test_what_the_tick_has_held_back_is_told_before_a_farewell_that_says_so(stage: Stage) -> None:
+    """As when the service moves to the change log: a page comes back with the cursor, and would never hear of it."""
+    page = stage.page()
+    await page.read()
+    reading = asyncio.ensure_future(page.read_all())
+    await asyncio.sleep(0.01)
+    stage.commit(104, 105)
+    await stage.hub.drain(60, lambda _: Ending("shutdown", reconnect=True, cursor=105))
+    await reading
+    assert page.ids == [("connected", "103"), ("new", "104"), ("new", "105"), ("stream_end", "105")]
+
+
+async def test_what_was_read_before_a_restart_is_not_told_behind_it(stage: Stage) -> None:
+    """Of a database restored to an older state, whose revisions are lower: nothing of it would seem to be new."""
+    stage.log.gate = asyncio.Event()
+    snapshot, resumed = stage.page(snapshot=True), stage.page(cursor=101)
+    stage.topic.ring.restart(103)  # too short for either
+    for page in (snapshot, resumed):
+        await page.read()
+    reading = [asyncio.ensure_future(page.read_all()) for page in (snapshot, resumed)]
+    await until(lambda: {"snapshot", "since 101"} <= set(stage.log.calls))
+    stage.log.changes.clear()
+    stage.hub.lost(KEY, 100, "another database")
+    stage.log.gate.set()
+    stage.log.gate = None
+    await until(lambda: all(page.types[-1] == "snapshot" for page in (snapshot, resumed)))
+    stage.commit(101)
+    await stage.hub.drain(60)
+    await asyncio.gather(*reading)
+    after = [("reset", None), ("snapshot", "100"), ("new", "101")]
+    assert snapshot.ids[1:-1] == [("snapshot", "103"), *after]
+    assert resumed.ids[1:-1] == [("new", "102"), ("new", "103"), *after]
+
+
 async def test_a_reader_too_slow_is_told_and_resumes_where_it_was(stage: Stage) -> None:
     stage.topic._outbox_bytes = 1000
     page = stage.page()
@@ -555,7 +589,7 @@ def test_in_any_interleaving_every_viewer_ends_with_each_rows_state_and_each_eve
                 case "commit":
                     stage.hub.changes(KEY, [stage.log.append(waiting.pop(0))])
                 case "tell":
-                    stage.topic._tell_all()
+                    stage.topic.flush()
                 case "read":
                     await data.draw(st.sampled_from(readers)).read()
                 case "cut":
@@ -563,7 +597,7 @@ def test_in_any_interleaving_every_viewer_ends_with_each_rows_state_and_each_eve
                 case "fill":  # a connection, or empty it
                     page = data.draw(st.sampled_from(readers)).pages[-1]
                     page.takes = not page.takes
-        stage.topic._tell_all()
+        stage.topic.flush()
         for reader in readers:
             while reader.last_id < stage.log.head:
                 await reader.read()
@@ -651,6 +685,17 @@ async def test_a_replay_beyond_the_last_event_does_not(shop: Stage) -> None:
     shop.commit(106)
     assert await page.read()
     await page.close()
+
+
+async def test_nor_does_what_tells_nothing_keep_it_open(shop: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    sell_out(shop, 104)
+    page = shop.page(cursor=103, state=await shop.topic.past.state())
+    await page.read_until("event")
+    monkeypatch.setattr(ShopFeed, "translate", lambda *_: [])
+    shop.commit(105)
+    shop.topic.flush()
+    await page.read_all()
+    assert page.types == ["connected", "event", "stream_end"]
 
 
 async def test_a_key_that_has_ended_is_told_with_its_last_event_and_the_end(shop: Stage) -> None:
