@@ -12,6 +12,7 @@ from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import debug, health, pipeline, web
+from service.access.belongings import NO_SUCH_TABLE
 from service.access.rates import Handshakes, limit_requests, too_many_requests
 from service.client import environment_proxy
 from service.errors import (
@@ -25,7 +26,7 @@ from service.errors import (
 )
 from service.events.answers import Problem
 from service.logs import fields
-from service.mode import Mode
+from service.mode import NO_SUCH_FUNCTION, Mode
 from service.schema import serving
 from service.settings import Settings
 from service.streams import asked, boms, commands, enrichment, snapshot, sse, tickets
@@ -48,7 +49,8 @@ SAFE_HEADERS = {
 """On every answer that does not say otherwise: whatever it holds, no browser runs, frames, or keeps it."""
 
 LOG_ONLY = frozenset({"boms", "commands", "enrichment", "tickets"})
-"""Blueprints of what needs rowcast's own tables and functions, which direct mode does not have."""
+"""Blueprints of what needs rowcast's own tables and functions: direct mode does not have them, and a database that
+`rowcast init` has prepared need not."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     settings = settings or Settings.from_environment(os.environ)
     proxy = environment_proxy(settings.supabase_url)
     app = Quart("service", static_folder=None)
+    app.url_map.merge_slashes = False  # or an address with an empty part would be answered with a page, to go elsewhere
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     app.request_class = boms.Request
@@ -168,6 +171,9 @@ def _answer_errors(app: Quart, running: list[pipeline.Pipeline]) -> None:
     @app.errorhandler(DatabaseRefused)
     async def unavailable(error: DatabaseUnavailable | DatabaseRefused) -> Response:
         """Neither is the caller's fault: one refused has the service's key wrong, or the migrations missing."""
+        is_absent = isinstance(error, DatabaseRefused) and error.code in (*NO_SUCH_TABLE, *NO_SUCH_FUNCTION)
+        if is_absent and has_request_context() and request.blueprint in LOG_ONLY:
+            return await told(no_change_log(), error)
         return await told(upstream_unavailable(), error)
 
     @app.errorhandler(NoSuchRow)

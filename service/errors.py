@@ -36,16 +36,22 @@ class DatabaseUnavailable(RowcastServiceError):
 
 
 class DatabaseRefused(RowcastServiceError):
-    """A 4xx answer: a missing function, a wrong key, a bad argument. The message is the database's own."""
+    """A 4xx answer: a missing function, a wrong key, a bad argument. The message is the database's own.
+
+    ``code`` is PostgREST's or an SQLSTATE; "" when neither has answered.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Refused(DatabaseRefused):
-    """A 4xx answer. ``code`` is PostgREST's or an SQLSTATE; "" when the gateway alone has answered."""
+    """The same, with its status."""
 
     def __init__(self, message: str, status: int, code: str) -> None:
-        super().__init__(message)
+        super().__init__(message, code)
         self.status = status
-        self.code = code
 
 
 class NoSuchRow(RowcastServiceError):
@@ -81,7 +87,7 @@ def not_found(what: str) -> ApiError:
 
 
 def no_change_log() -> ApiError:
-    """For what direct mode does not have."""
+    """For what direct mode, and a database that rowcast was added to, does not have."""
     return ApiError(
         404, "not_found", "This needs rowcast's tables, which the database does not have; see `rowcast init`."
     )

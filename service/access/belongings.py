@@ -11,6 +11,8 @@ from service.tables import STANDARD, Tables
 Table = Literal["boms", "jobs", "proposed_nodes"]
 NO_SUCH_TABLE = ("PGRST205", "42P01")
 """What PostgREST, and PostgreSQL, say where there is none: a database need not have all that rowcast's own has."""
+NO_SUCH_ID = "22P02"
+"""What PostgreSQL says of a UUID where ids are of another type."""
 CALLED: dict[Table, str] = {"boms": "BOM", "jobs": "job", "proposed_nodes": "proposal"}
 
 
@@ -39,7 +41,7 @@ class Belongings:
             else:
                 said = await self._members.ask(name, parameters, principal.token)
         except Refused as error:
-            if error.code in NO_SUCH_TABLE:
+            if error.code in (*NO_SUCH_TABLE, NO_SUCH_ID):
                 raise not_found(CALLED[table]) from None
             raise
         match said:

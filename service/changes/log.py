@@ -173,4 +173,4 @@ def _told(function: str, error: APIError) -> DatabaseRefused | DatabaseUnavailab
     if code == "PT404":
         return NoSuchRow(f"{function}: {error.message}")
     message = f"{function}: {error.message}{f' ({code})' if code else ''}"
-    return DatabaseRefused(message) if REFUSED.fullmatch(code) else DatabaseUnavailable(message)
+    return DatabaseRefused(message, code) if REFUSED.fullmatch(code) else DatabaseUnavailable(message)

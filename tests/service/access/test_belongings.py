@@ -109,7 +109,9 @@ async def test_tables_and_columns_are_asked_for_as_the_database_calls_them(stack
         assert await belongings.project(OPERATOR, "jobs", ROW_ID) == "p"
 
 
-@pytest.mark.parametrize(("code", "error"), [("PGRST205", ApiError), ("42P01", ApiError), ("42501", Refused)])
+@pytest.mark.parametrize(
+    ("code", "error"), [("PGRST205", ApiError), ("42P01", ApiError), ("22P02", ApiError), ("42501", Refused)]
+)
 async def test_a_table_that_is_not_there_has_no_such_row(stack: StackFacts, code: str, error: type[Exception]) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(404, json={"code": code, "message": "no"})
