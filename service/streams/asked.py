@@ -1,5 +1,6 @@
 """Reads what a request for a stream or a snapshot asks for, and says which parameter is wrong when one is."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -100,9 +101,13 @@ def types(query: Parameters, known: frozenset[str]) -> frozenset[str] | None:
 
 async def body(request: Request, shape: str) -> dict[str, Any]:
     """The JSON object that a request holds, {} when it holds nothing; ``shape`` is what it should be like."""
-    if not await request.get_data():
+    data = await request.get_data(as_text=False)
+    if not data:
         return {}
-    given = await request.get_json(force=True, silent=True)
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError):  # neither text nor JSON, or nested too deep
+        given = None
     if not isinstance(given, dict):
         raise bad_request(f"The body must be a JSON object {shape}.")
     return given

@@ -110,7 +110,7 @@ async def _writer(services: Services, bom_id: str) -> Admission:
 
 async def _file() -> FileStorage:
     try:
-        files = list((await request.files).values())
+        files = [file for _, file in (await request.files).items(multi=True)]
     except RequestEntityTooLarge:
         raise _too_large() from None
     if len(files) != 1 or not files[0].filename:

@@ -125,6 +125,7 @@ async def test_other_requests_may_not_be_that_long(service: str, editor: Project
         {"json": {}},
         {"data": {"file": "no file"}},
         {"files": [("a", ("a.csv", SMALL)), ("b", ("b.csv", SMALL))]},
+        {"files": [("file", ("a.csv", SMALL)), ("file", ("b.csv", SMALL))]},
     ],
 )
 async def test_an_upload_is_one_file(service: str, editor: Project, content: dict[str, Any]) -> None:

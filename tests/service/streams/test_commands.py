@@ -192,6 +192,8 @@ async def test_a_malformed_id_is_named(service: str, editor: Project, method: st
         ({"json": {"status": None}}, "status must be accepted, rejected or proposed."),
         ({"json": []}, "The body must be a JSON object {status}."),
         ({"content": b"{"}, "The body must be a JSON object {status}."),
+        ({"content": b"\xff"}, "The body must be a JSON object {status}."),
+        ({"content": b"[" * 30_000}, "The body must be a JSON object {status}."),
     ],
 )
 async def test_a_malformed_decision_is_refused(
