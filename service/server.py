@@ -97,12 +97,18 @@ def configuration(
 
     ``secrets`` are kept out of its logs.
 
-    Raises :class:`ServerError` when the file is none, OSError when it can't be read.
+    Raises :class:`ServerError` when the file is none or says what can't be, OSError when it can't be read.
     """
-    try:
-        config = cast("StreamConfig", StreamConfig.from_toml(file)) if file else StreamConfig()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ServerError(f"{file} is no TOML: {error}.") from None
+    config = StreamConfig()
+    if file is not None:
+        try:
+            said = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ServerError(f"{file} is no TOML: {error}.") from None
+        for name, value in said.items():
+            if (wanted := _wanted(config, name, value)) is not None:
+                raise ServerError(f"{file}: {name} {wanted}.")
+        config = cast("StreamConfig", StreamConfig.from_mapping(said))
     config.stuck_seconds = stuck_seconds
     config.redact = redactor(secrets)
     config.alpn_protocols = ["http/1.1"]
@@ -112,6 +118,25 @@ def configuration(
         # its own handler would say everything twice
         config.errorlog = logging.getLogger("hypercorn.error")
     return config
+
+
+def _wanted(default: StreamConfig, name: str, value: object) -> str | None:
+    """What is to be said against a setting of hypercorn's, which would take anything; None where it may be."""
+    there = getattr(default, name, default)
+    if there is default or callable(there) or name.startswith("_"):
+        return "is no setting of hypercorn's"
+    if name == "workers" and value != 1:
+        return "must be 1; further processes are further `rowcast serve`"
+    if name.endswith("bind"):
+        listed = value if isinstance(value, list) else [value]
+        return (
+            None if all(isinstance(one, str) for one in listed) else 'must be like "127.0.0.1:8000", or a list of such'
+        )
+    for kinds, wanted in ((bool, "true or false"), (int | float, "a number"), (str, "a text"), (list, "a list")):
+        if isinstance(there, kinds):
+            is_one = isinstance(value, kinds) and isinstance(value, bool) == isinstance(there, bool)
+            return None if is_one else f"must be {wanted}"
+    return None
 
 
 def allow_files(streams: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -363,6 +364,26 @@ def test_a_broken_configuration_is_told(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "hypercorn.toml"
     file.write_bytes(content)
     with pytest.raises(ServerError, match=r"hypercorn\.toml is no TOML: "):
+        configuration(file, None, 30)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("bind = 5", 'bind must be like "127.0.0.1:8000", or a list of such'),
+        ("bind = [5]", 'bind must be like "127.0.0.1:8000", or a list of such'),
+        ('keep_alive_timeout = "x"', "keep_alive_timeout must be a number"),
+        ("backlog = true", "backlog must be a number"),
+        ("use_reloader = 1", "use_reloader must be true or false"),
+        ("accesslogs = '-'", "accesslogs is no setting of hypercorn's"),
+        ("create_sockets = 1", "create_sockets is no setting of hypercorn's"),
+        ("workers = 3", "workers must be 1; further processes are further `rowcast serve`"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(tmp_path: Path, line: str, told: str) -> None:
+    file = tmp_path / "hypercorn.toml"
+    file.write_text(f"{line}\n")
+    with pytest.raises(ServerError, match=re.escape(f"hypercorn.toml: {told}.")):
         configuration(file, None, 30)
 
 
