@@ -103,8 +103,12 @@ def welcome(variables: dict[str, str], file: Path, seconds: float) -> str:
 async def ensure_demo_user(stack: Devstack) -> None:
     """Signs the demo user up through Auth, once, and makes them the owner of the demo project."""
     with psycopg.connect(stack.database_url, autocommit=True) as database:
-        if not database.execute("select 1 from projects where id = %s", [DEMO_PROJECT]).fetchone():
-            return  # a seed of the user's own
+        try:
+            seeded = database.execute("select 1 from projects where id = %s", [DEMO_PROJECT]).fetchone()
+        except psycopg.errors.UndefinedTable:
+            seeded = None
+        if not seeded:
+            return  # a seed, or tables, of the user's own
         if not database.execute("select 1 from auth.users where email = %s", [DEMO_EMAIL]).fetchone():
             await sign_up(stack, DEMO_EMAIL, stack.state.demo_password)
         database.execute(

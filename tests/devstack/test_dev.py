@@ -17,6 +17,7 @@ from devstack import dev as module
 from devstack.errors import DevstackError
 from tests.conftest import unused_port
 from tests.devstack.programs import ROWCAST, dev, ended, new_ports, processes_of, refused, started, until
+from tests.service.handmade import TABLES
 
 NAMES = {
     "SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "DATABASE_URL",
@@ -39,6 +40,16 @@ def sourced(directory):
 
 def holder(directory):
     return int((directory / "lock").read_text())
+
+
+def test_a_project_with_tables_of_its_own_needs_no_demo_user(directory, tmp_path):
+    migrations = tmp_path / "project" / "supabase" / "migrations"
+    migrations.mkdir(parents=True)
+    (migrations / "20250101000000_mine.sql").write_text(TABLES)
+    detach = dev(directory, "--detach", f"--project-dir={tmp_path / 'project'}")
+    assert run([*detach, *new_ports("service")]).startswith("rowcast is up (")
+    assert httpx.get(f"{sourced(directory)['ROWCAST_URL']}/readyz").json()["mode"] == "direct"
+    run(dev(directory, "--stop"))
 
 
 def test_in_the_background_with_a_crash_and_an_end(directory):
