@@ -46,7 +46,9 @@ def _marked(data: bytes) -> tuple[str, str] | None:
             try:
                 return data[len(mark) :].decode(encoding), encoding
             except UnicodeDecodeError as error:
-                raise NotABom(f"The file begins as {encoding.upper()}, but byte {error.start} is not.") from error
+                raise NotABom(
+                    f"The file begins as {encoding.upper()}, but byte {len(mark) + error.start} is not."
+                ) from error
     return None
 
 

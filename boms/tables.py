@@ -46,7 +46,10 @@ def read_table(text: str, aliases: Aliases, needed: str) -> Table:
     found = [(delimiter, _header(text, delimiter, aliases)) for delimiter in _delimiters(text)]
     delimiter, (header, columns) = max(found, key=lambda each: len(each[1][1]))
     if not columns:
-        raise NotABom("This is no table of parts: no line names its columns (like Reference, Quantity, MPN).")
+        raise NotABom(
+            f"This is no table of parts: no line of at most {HEADER_CELLS:,} cells names its columns"
+            " (like Reference, Quantity, MPN)."
+        )
     if needed not in columns:
         names = ", ".join(repr(cell.strip()) for cell in header.cells if cell.strip())
         raise NotABom(

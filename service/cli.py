@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 MIGRATION = "rowcast"
 """What the migration that `init` writes is called."""
 
+SECRET_CHARACTERS = 32
+"""HS256 wants as many bytes; the devstack's secret has more."""
+
 # By name, because importing rowcast alone takes longer than all of --help.
 EXPECTED_ERRORS = frozenset({"rowcast.errors", "service.errors", "devstack.errors", "boms.errors"})
 
@@ -182,7 +185,10 @@ def token(email: str) -> None:
     need("devstack", "psycopg", "jwt")
     from devstack.accounts import access_token
 
-    click.echo(access_token(variable("DATABASE_URL"), variable("SUPABASE_JWT_SECRET"), email, time.time()))
+    url, secret = variable("DATABASE_URL"), variable("SUPABASE_JWT_SECRET")
+    if len(secret) < SECRET_CHARACTERS:
+        raise click.ClickException("SUPABASE_JWT_SECRET is too short; the devstack's, in .rowcast/env, is longer.")
+    click.echo(access_token(url, secret, email, time.time()))
 
 
 @cli.command()

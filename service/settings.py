@@ -34,7 +34,7 @@ def legacy_role(key: str) -> str | None:
 
 def _key(value: str) -> str:
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("holds characters that no key has; was it copied whole?")
+        raise ValueError("holds characters that no key has; it may not be copied whole")
     return value
 
 

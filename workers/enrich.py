@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import rowcast
+from boms.errors import NotABom
 from boms.reading import read
 from rowcast.rows import error_text
 from workers.catalogue import Catalogue, Facts, Part, normalise
@@ -84,7 +85,10 @@ async def upload(client: rowcast.AsyncClient, project_id: UUID, path: Path) -> U
     Raises OSError, :class:`boms.errors.NotABom`, RequestError for an unknown project, and DeliveryError when the
     database can't be reached in time.
     """
-    bom = read(await asyncio.to_thread(path.read_bytes))
+    try:
+        bom = read(await asyncio.to_thread(path.read_bytes))
+    except NotABom as error:
+        raise NotABom(f"{path.name}: {error}") from None
     bom_id = uuid4()
     try:
         async with asyncio.timeout(UPLOAD_SECONDS):

@@ -105,9 +105,16 @@ async def work(job: rowcast.AsyncJob, root: Path, *, size_limit: int = SIZE_LIMI
         run = _Run(None, size_limit)
         to_read = await run.find(payload.paths(job.row["payload"], root))
         if not to_read:
-            raise NothingToRead(run.told[0].message if run.told else "The folders are empty.")
+            raise NothingToRead(_why_nothing(run.told, root))
         await run.all(job, to_read)
     return Report(job.id, tuple(run.told))
+
+
+def _why_nothing(told: Sequence[FileReport], root: Path) -> str:
+    """Of the first path: people see it, and need not know where the worker has its folder."""
+    if not told:
+        return "The folders are empty."
+    return f"{told[0].path.relative_to(root.resolve())}: {told[0].message}"
 
 
 class NothingToRead(Exception):

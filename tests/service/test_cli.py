@@ -468,7 +468,7 @@ def test_a_worker_of_the_queue_does_its_jobs_and_is_terminated_in_order(
         assert {process.stdout.readline() for _ in range(3)} == {
             "done: Enriching b.csv\n",
             "done: Guide\n",
-            "failed: Nothing (NothingToRead: There is nothing at this path.)\n",
+            "failed: Nothing (NothingToRead: nothing.md: There is nothing at this path.)\n",
         }
         process.send_signal(signal.SIGTERM)
         told, _ = process.communicate(timeout=SECONDS)

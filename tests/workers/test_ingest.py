@@ -267,8 +267,8 @@ async def test_another_attempt_goes_on_behind_the_last_file_that_was_done(
     [
         (None, "BadPayload: payload must be like"),
         ({"paths": ["../x"]}, "BadPayload: paths[0] is outside the folder that this worker reads: '../x'"),
-        ({"paths": ["nowhere"]}, "NothingToRead: There is nothing at this path."),
-        ({"paths": ["picture.png"]}, "NothingToRead: Files of type .png can't be read"),
+        ({"paths": ["nowhere"]}, "NothingToRead: nowhere: There is nothing at this path."),
+        ({"paths": ["picture.png"]}, "NothingToRead: picture.png: Files of type .png can't be read"),
         ({"paths": ["nothing"]}, "NothingToRead: The folders are empty."),
     ],
 )
