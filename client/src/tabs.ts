@@ -132,6 +132,9 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
       if (run !== this.#run) return
       if (name !== this.#name) {
         this.#leave()
+        this.with_.shown.replace(this.with_.feed.initial, this.#cursor !== null) // it was another user's to see
+        this.#recent = []
+        this.#cursor = null
         this.start()
       } else if (this.#link) this.#link.reconnect()
       else this.#tell({ kind: 'please', reconnect: true })
@@ -163,7 +166,8 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
   }
 
   #take(batch: Batch<Event>): void {
-    if (batch.before !== null) this.#recent.push(batch) // nobody asks for what comes after nothing
+    if (batch.before === null) this.#recent = [] // what is older leads nobody here: the snapshot between is not kept
+    else this.#recent.push(batch)
     if (this.#recent.length > BATCHES_KEPT) this.#recent.shift()
     this.#cursor = batch.after
     this.with_.shown.events(batch.events, batch.after)
@@ -253,6 +257,10 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
 
   #adopt(answer: Answer<Data, Event>): void {
     this.#stopWaiting()
+    if (!this.#link && answer.leader === this.#leader && answer.number === this.#number) {
+      this.with_.shown.state(answer.state) // news that crossed the question have told the rest
+      return this.#listen()
+    }
     this.#give(null)
     this.#leader = answer.leader
     this.#number = answer.number

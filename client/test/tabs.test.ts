@@ -5,7 +5,8 @@ import { type ProjectData, projectFeed } from '../src/project.js'
 import { acrossTabs, sharing } from '../src/tabs.js'
 import { Browser, type Tab } from './browser.js'
 import { Service } from './service.js'
-import { settled, World } from './world.js'
+import { project } from './wire.js'
+import { problem, settled, World } from './world.js'
 
 interface Page {
   readonly tab: Tab
@@ -37,10 +38,10 @@ function jwt(sub: string): string {
   return `e30.${btoa(JSON.stringify({ sub }))}.x`
 }
 
-async function open(token = jwt('ann')): Promise<Page> {
+async function open(getToken = () => jwt('ann')): Promise<Page> {
   const tab = browser.tab()
   const connection = connect({
-    url: '', getToken: () => token, feed: projectFeed({ projectId: 'p' }), environment: tab, share: sharing(() => tab),
+    url: '', getToken, feed: projectFeed({ projectId: 'p' }), environment: tab, share: sharing(() => tab),
   })
   const page: Page = { tab, connection, heard: [], seen: new Set() }
   connection.onEvents((events) => page.heard.push(...events.map(({ event, data }) => ('title' in data ? data.title : event))))
@@ -80,8 +81,8 @@ describe('six tabs', () => {
 
   it('of two users have two', async () => {
     await several(3)
-    await open(jwt('bob'))
-    await open('no jwt')
+    await open(() => jwt('bob'))
+    await open(() => 'no jwt')
     expect(world.requests).toHaveLength(3)
   })
 })
@@ -153,6 +154,35 @@ describe('a tab', () => {
     expect(world.requests).toHaveLength(1)
   })
 
+  it('that was paused over a reset has the snapshot after it, too', async () => {
+    const [leader, other] = await several(2) as [Page, Page]
+    await happens('a')
+    other.connection.pause()
+    await service.viewers[0]?.stream.send(project.reset) // what follows comes apart from it
+    service.jobs.delete('a')
+    service.revision++
+    service.prune()
+    await happens('b')
+    expect(titles(leader)).toEqual(['b'])
+    other.connection.resume()
+    await world.advance(1)
+    expect(titles(other)).toEqual(['b'])
+  })
+
+  it('whose question crosses an event hears it once', async () => {
+    const [, other] = await several(2) as [Page, Page]
+    await happens('a')
+    browser.latency = () => 100
+    let questions = 0
+    browser.loses = (from) => {
+      if (from === other.tab && questions++ < 1) service.commit('b', 'b')
+      return false
+    }
+    await world.advance(45_000)
+    expect(questions).toBeGreaterThan(0)
+    expect(other.heard.filter((each) => each.length === 1)).toEqual(['a', 'b'])
+  })
+
   it('whose leader is frozen listens itself, until that is no longer so', async () => {
     const [leader, other] = await several(2)
     leader?.tab.freeze()
@@ -217,6 +247,18 @@ describe('a tab', () => {
     await world.advance(1)
     expect([connection.getSnapshot().status, world.requests.length]).toEqual(['live', 1])
     connection.close()
+  })
+
+  it('in which another user signs in forgets what the former saw', async () => {
+    let token = jwt('ann')
+    const page = await open(() => token)
+    await happens('a')
+    token = jwt('bob')
+    world.answer = () => problem(404, 'not_found')
+    page.connection.reconnect()
+    await world.advance(1)
+    expect([status(page), titles(page), world.requests.at(-1)?.lastEventId]).toEqual(['ended', [], null])
+    expect(page.heard.at(-1)).toBe('reset')
   })
 })
 
