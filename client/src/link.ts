@@ -187,6 +187,7 @@ export class Link<Data, Event extends FeedEvent> {
         signal: abort.signal,
       })
       if (isOver()) return void response.body?.cancel().catch(() => {})
+      this.#offline = false
       if (!(await this.#accept(response, token, isOver)) || isOver()) return
       await this.#read(response.body, token, isOver)
       if (!isOver()) this.#lost(SOON)
@@ -240,7 +241,7 @@ export class Link<Data, Event extends FeedEvent> {
     } else if (status === 400 && this.#cursor !== null) {
       this.#cursor = null // it may be the cursor that makes no sense: a snapshot needs none
       this.#lost(problem)
-    } else if (status >= 500 || status === 429 || status === 408 || status === 425) {
+    } else if (mayPass(status)) {
       this.#lost(problem, retryAfter(response.headers.get('Retry-After'), this.world.now()))
     } else {
       this.#end(problem.code, problem)
@@ -376,7 +377,8 @@ export class Link<Data, Event extends FeedEvent> {
     const cancelWatchdog = this.world.after(this.options.answerWithin, () => abort.abort())
     let next = this.options.pollInterval
     try {
-      const token = this.#fresh ? null : await this.#token() // a fresh one is asked for at the pace of the tries
+      // a fresh one is asked for at the pace of the tries
+      const token = this.#fresh ? null : await unlessAborted(this.#token(), abort.signal)
       if (isOver()) return
       if (token === null) {
         this.#polling = false
@@ -390,13 +392,14 @@ export class Link<Data, Event extends FeedEvent> {
         const answer: unknown = response.status === 200 ? await response.json() : null
         const problem = response.status >= 300 && response.status !== 304 ? await problemOf(response) : null
         if (isOver()) return
+        this.#offline = false
         if (problem) {
           this.#polling = false
           next = Math.max(next, retryAfter(response.headers.get('Retry-After'), this.world.now()))
-          if (response.status < 500 && response.status !== 429) return this.#refusedPoll(response, problem, token)
+          if (!mayPass(response.status)) return this.#refusedPoll(response, problem, token)
         } else {
           this.#polling = true
-          this.#offline = false
+          this.#refusals = 0
           if (answer !== null && since === this.#cursor) this.#tellPolled(answer, response.headers.get('ETag'))
           if (isOver()) return
         }
@@ -446,6 +449,14 @@ export class Link<Data, Event extends FeedEvent> {
 
 function same(one: LinkState, other: LinkState): boolean {
   return (Object.keys(one) as (keyof LinkState)[]).every((name) => one[name] === other[name])
+}
+
+/** Whether what was refused with this status may be granted later, though nothing else changes. */
+const mayPass = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status)
+
+/** What `promise` gives, which may be never, unless `signal` is aborted before. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return Promise.race([promise, new Promise<never>((_, reject) => signal.addEventListener('abort', reject))])
 }
 
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error))

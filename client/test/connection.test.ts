@@ -239,6 +239,17 @@ describe('a stream that breaks', () => {
     expect([status(), world.requests.length]).toEqual(['live', 2])
   })
 
+  it.each(['status', 'snapshot'])('is not offline any more when the server has answered, be it an error to a %s', async (asked) => {
+    const { world, connection, status } = await start(noNetwork)
+    await world.advance(3010)
+    expect(status()).toBe('offline')
+    const seen = new Set<string>()
+    connection.subscribe(() => seen.add(status()))
+    world.answer = ({ path }) => (path.includes(`/${asked}`) ? problem(502, 'bad_gateway') : new Promise(() => {}))
+    await world.advance(10_000)
+    expect(seen).toContain('connecting')
+  })
+
   it('is tried at once when the page is looked at again', async () => {
     const { world } = await start(down)
     await world.happen('visible')
@@ -530,8 +541,9 @@ describe('polling', () => {
     expect(status()).toBe('polling')
   })
 
-  it('waits as long as it is told to', async () => {
-    const { world } = await start(polled(() => problem(429, 'rate_limited', { 'Retry-After': '20' })))
+  it.each([408, 425, 429])('that is answered %i waits as long as it is told to', async (code) => {
+    const answers = [problem(code, 'later', { 'Retry-After': '20' })]
+    const { world } = await start(polled(() => answers.shift() ?? Response.json(whole)))
     await world.advance(3010)
     await world.advance(19_000)
     expect(world.polls).toHaveLength(1)
@@ -560,6 +572,28 @@ describe('polling', () => {
       if (request.path.includes('/status')) throw new TypeError('Failed to fetch')
       return request.token === 'old' ? problem(401, 'expired_token') : Response.json(whole)
     }, { getToken: ({ fresh }) => (fresh ? (token = 'new') : token) })
+    await world.advance(30_000)
+    expect(status()).toBe('polling')
+  })
+
+  it('goes on however many tokens expire, one after another', async () => {
+    let [token, valid] = [0, 0]
+    const { world, status } = await start((request) => {
+      if (request.path.includes('/status')) throw new TypeError('Failed to fetch')
+      return request.token === `token ${valid}` ? Response.json(whole) : problem(401, 'expired_token')
+    }, { getToken: ({ fresh }) => `token ${fresh ? (token = valid) : token}` })
+    for (; valid < 5; valid++) {
+      await world.advance(120_000)
+      expect(status()).toBe('polling')
+    }
+  })
+
+  it('does not wait for ever for a token', async () => {
+    let asked = 0
+    const getToken = () => (++asked === 4 ? new Promise<string>(() => {}) : 'token') // the tries have had three
+    const { world, status } = await start(polled(() => Response.json(whole)), { getToken })
+    await world.advance(3010)
+    expect([asked, world.polls.length]).toEqual([4, 0])
     await world.advance(30_000)
     expect(status()).toBe('polling')
   })
