@@ -174,7 +174,7 @@ class Store<Data, Event extends FeedEvent> implements Shown<Data, Event> {
 }
 
 /** A page's own mistake is reported as any other of its, and costs nobody else the event. */
-function guarded(call: () => void): void {
+export function guarded(call: () => void): void {
   try {
     call()
   } catch (error) {

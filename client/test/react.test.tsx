@@ -46,6 +46,20 @@ const send = (data: object, named: { id?: number; event?: string } = {}): Promis
   act(async () => streams.at(-1)?.send(data, named))
 const later = (): Promise<void> => act(() => new Promise<void>((resolve) => setTimeout(resolve))) // after all that was put off before
 
+/** What `job` leaves for the page's error reporting. */
+async function thrownBy(job: () => PromiseLike<unknown>): Promise<unknown[]> {
+  const thrown: unknown[] = []
+  const listeners = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException').on('uncaughtException', (error) => thrown.push(error))
+  try {
+    await job()
+  } finally {
+    process.removeAllListeners('uncaughtException')
+    for (const each of listeners) process.on('uncaughtException', each)
+  }
+  return thrown
+}
+
 function Project({ enabled = true, id = 'p' }: { enabled?: boolean; id?: string }): ReactNode {
   const { status, isReady, jobs, proposals } = useProjectFeed({ projectId: id, enabled })
   return <p>{`${status} ${isReady} ${jobs.map(({ title }) => title).join()} ${proposals.length};`}</p>
@@ -98,6 +112,21 @@ describe('useProjectFeed', () => {
     expect([element.textContent, world.requests.length]).toEqual(['idle false  0;', 0])
   })
 
+  it('does not reconnect as long as it is not enabled', async () => {
+    let reconnect = (): void => {}
+    const Paused = (): ReactNode => {
+      const used = useProjectFeed({ projectId: 'p', enabled: false })
+      reconnect = used.reconnect
+      return used.status
+    }
+    await show(<Paused />)
+    await act(async () => {
+      reconnect()
+      await settled()
+    })
+    expect([element.textContent, world.requests.length]).toEqual(['idle', 0])
+  })
+
   it('changes over when the project does', async () => {
     await show(<Project />)
     await send(project.connected)
@@ -121,6 +150,24 @@ describe('useProjectFeed', () => {
     await show(<StrictMode><Listener name="new" /></StrictMode>)
     await send(project.job_update)
     expect(heard).toEqual(['new job_update'])
+  })
+
+  it('tells the rest of what came together when the page fails at one', async () => {
+    const heard: string[] = []
+    const Listener = (): ReactNode => {
+      useProjectFeed({
+        projectId: 'p',
+        onEvent({ event }) {
+          heard.push(event)
+          if (event === 'job_update') throw new Error('mine')
+        },
+      })
+      return null
+    }
+    await show(<Listener />)
+    const frames = [project.job_update, project.new_proposal].map((data) => `data: ${JSON.stringify(data)}\n\n`)
+    expect(await thrownBy(() => act(() => streams[0]?.write(frames.join(''))))).toEqual([new Error('mine')])
+    expect(heard).toEqual(['job_update', 'new_proposal'])
   })
 
   it('does not connect anew when only the function that gets the token is another', async () => {
@@ -201,6 +248,18 @@ describe('useEnrichmentStream', () => {
     expect(on.onComplete).toHaveBeenCalledExactlyOnceWith(done.state)
     expect(on.onError).not.toHaveBeenCalled()
     expect(element.textContent).toContain('completed 100')
+  })
+
+  it('tells the rest of what came together when the page fails at one', async () => {
+    const onProgress = vi.fn()
+    const onStarted = (): void => {
+      throw new Error('mine')
+    }
+    await show(<Bom onStarted={onStarted} onProgress={onProgress} />)
+    const frames = (['enrichment.started', 'enrichment.progress'] as const)
+      .map((event) => `event: ${event}\ndata: ${JSON.stringify({ ...enrichment[event], event_id: event })}\n\n`)
+    expect(await thrownBy(() => act(() => streams[0]?.write(frames.join(''))))).toEqual([new Error('mine')])
+    expect(onProgress).toHaveBeenCalledOnce()
   })
 
   it('hears of a failure, also from an older server', async () => {
@@ -300,6 +359,16 @@ describe('usePipelineProgress', () => {
     await send({}, { event: 'complete' })
     expect([element.textContent, world.requests.length]).toEqual(['ended true', 3])
     expect([onError.mock.calls.length, onComplete.mock.calls.length]).toEqual([2, 1])
+  })
+
+  it('follows the next attempt only when it is enabled', async () => {
+    const Job = ({ attempt, enabled }: { attempt: number; enabled: boolean }): ReactNode => usePipelineProgress({ jobId: 'j', attempt, enabled }).status
+    await show(<Job attempt={1} enabled />)
+    await send({}, { event: 'complete' })
+    await show(<Job attempt={2} enabled={false} />)
+    expect([element.textContent, world.requests.length]).toEqual(['ended', 1])
+    await show(<Job attempt={2} enabled />)
+    expect([element.textContent, world.requests.length]).toEqual(['live', 2])
   })
 
   it('tells the end of each job of a project, once each time', async () => {

@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useRef } from 'react'
+import { guarded } from '../connection.js'
 import { type EnrichmentData, enrichmentFeed, failure, hasEnded } from '../enrichment.js'
 import type { Component, ComponentEvent, EnrichmentEvent, EnrichmentState, EnrichmentStreamEvent } from '../events.gen.js'
 import type { Problem } from '../feed.js'
@@ -68,7 +69,7 @@ export function useEnrichmentStream(options: UseEnrichmentStreamOptions): Enrich
   const used = useFeed(enrichmentFeed({ bomId }), {
     enabled, pollAfter, pollInterval,
     onEvents(events, snapshot) {
-      for (const event of events) tellEvent(event, latest.current)
+      for (const event of events) guarded(() => tellEvent(event, latest.current))
       tellEnd(snapshot.data)
     },
   })

@@ -15,6 +15,7 @@ export interface UsedFeed<Data, Event> extends Snapshot<Data, Event> {
   /** Whether there is a stream, live or delayed. */
   readonly isConnected: boolean
   readonly isPolling: boolean
+  /** Tries at once; does nothing while it is not enabled. */
   readonly reconnect: () => void
 }
 
@@ -26,6 +27,7 @@ export function useFeed<Data, Event extends FeedEvent>(
   const client = useClient()
   const feed = useMemo(() => wanted, [wanted.name]) // a feed is known by its name
   const hear = useLatest(onEvents)
+  const mayConnect = useLatest(enabled)
   const reconnecting = useRef(() => {})
 
   const subscribe = useCallback(
@@ -47,7 +49,7 @@ export function useFeed<Data, Event extends FeedEvent>(
   const nothing = useMemo<Snapshot<Data, Event>>(() => ({ ...unknown(feed), status: enabled ? 'connecting' : 'idle' }), [feed, enabled])
   const snapshot = useSyncExternalStore(subscribe, () => client.snapshot(feed) ?? nothing, () => nothing)
   useEffect(() => (enabled ? client.activate(feed.name) : undefined), [client, feed, enabled, subscribe])
-  const reconnect = useCallback(() => reconnecting.current(), [])
+  const reconnect = useCallback(() => void (mayConnect.current && reconnecting.current()), [mayConnect])
 
   return useMemo(
     () => ({

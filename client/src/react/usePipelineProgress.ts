@@ -29,15 +29,15 @@ export interface PipelineProgressState {
 export function usePipelineProgress(options: UsePipelineProgressOptions): PipelineProgressState {
   const latest = useLatest(options)
   const only = 'jobId' in options ? options.jobId : null
-  const used = useFeed(pipelineFeed(options), { enabled: options.enabled })
+  const { attempt, enabled = true } = options
+  const used = useFeed(pipelineFeed(options), { enabled })
   const { data, status, isConnected, error, retryCount, reconnect } = used
-  const { attempt } = options
   const followed = useRef(attempt)
   useEffect(() => {
-    if (status !== 'ended' || attempt === followed.current) return
+    if (!enabled || status !== 'ended' || attempt === followed.current) return
     followed.current = attempt
     reconnect()
-  }, [status, attempt, reconnect])
+  }, [enabled, status, attempt, reconnect])
   const jobs = useMemo(() => [...data.jobs.values()], [data])
   const ended = useRef<ReadonlySet<string>>(new Set()) // what the page has been told of
   useEffect(() => {

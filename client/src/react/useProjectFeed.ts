@@ -1,4 +1,5 @@
 import { useMemo } from 'react'
+import { guarded } from '../connection.js'
 import type { Job, ProjectStreamEvent, Proposal, Source } from '../events.gen.js'
 import { type ProjectData, projectFeed, type ProjectFeedOptions } from '../project.js'
 import type { FeedOptions } from './client.js'
@@ -22,7 +23,7 @@ export interface ProjectFeedState extends UsedFeed<ProjectData, ProjectStreamEve
 
 /** A project's sources, jobs and proposals, as they are now. */
 export function useProjectFeed({ projectId, types, onEvent, ...options }: UseProjectFeedOptions): ProjectFeedState {
-  const onEvents = onEvent && ((events: readonly ProjectStreamEvent[]) => events.forEach((event) => onEvent(event)))
+  const onEvents = onEvent && ((events: readonly ProjectStreamEvent[]) => events.forEach((event) => guarded(() => onEvent(event))))
   const used = useFeed(projectFeed({ projectId, types }), { ...options, onEvents })
   const { data } = used
   const sources = useMemo(() => [...data.sources.values()], [data.sources])
