@@ -17,7 +17,9 @@ class CallState:
     """Not thread-safe: the writer's lock guards it. ``answer`` is what the function returned."""
 
     def __init__(self, function: str, arguments: Mapping[str, object], chance: Callable[[], float]) -> None:
-        values = {name: str(value) if isinstance(value, UUID) else value for name, value in arguments.items()}
+        values = {
+            name: str(value) if isinstance(value, UUID) else rows.storable(value) for name, value in arguments.items()
+        }
         self._write = Write("call", "POST", f"rpc/{function}", {}, rows.encode(values), function, PATIENCE)
         self._chance = chance
         self._due = 0.0

@@ -28,6 +28,17 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
+def storable(value: object) -> object:
+    """``value``, of JSON's types, with its texts as PostgreSQL can store them."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list | tuple):
+        return [storable(each) for each in value]
+    if isinstance(value, dict):
+        return {storable(key): storable(each) for key, each in value.items()}
+    return value
+
+
 def message(text: str | None) -> str | None:
     """A message of any length, cut to MESSAGE_LIMIT characters."""
     return None if text is None else cut(str(text), MESSAGE_LIMIT)
@@ -93,10 +104,10 @@ def json_object(field: str, value: Mapping[str, object] | None) -> Mapping[str, 
     if value is None:
         return None
     try:
-        encoded = encode(value)
+        encoded = json.dumps(storable(value), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{field} must hold nothing but JSON's types: {error}") from error
-    told: Mapping[str, object] = json.loads(clean(encoded))
+    told: Mapping[str, object] = json.loads(encoded)
     return told
 
 

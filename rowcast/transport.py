@@ -15,7 +15,7 @@ from rowcast.config import Config
 from rowcast.errors import RequestError
 from rowcast.state import Delivered, Outcome, Refused, Unreachable, Write
 
-LONGEST_RETRY_AFTER = 60.0  # seconds; a server that says more is asked again sooner, or leases would run out
+LONGEST_RETRY_AFTER = 20.0  # seconds, a third of a lease: a server that says more is asked again before it runs out
 TRY_AGAIN = frozenset({408, 425, 429})
 # Supabase Lite answers a violated constraint with 500, PostgREST with 400; neither gets better by repeating.
 # Both answer 500 when job_heartbeat finds no such job; Lite also where a job's status can't change like that.
@@ -47,6 +47,8 @@ class Rest:
             return read_answer(response, write)
         except httpx.HTTPError as error:
             return Unreachable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        except (ValueError, TypeError, httpx.InvalidURL) as error:  # one that can't be sent ends no others
+            return Refused(RequestError(f"{write.what} can't be sent: {error}", status=0))
 
     def close(self) -> None:
         self._client.close()

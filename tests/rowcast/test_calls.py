@@ -21,6 +21,11 @@ def test_a_call_is_due_at_once_with_its_arguments():
     assert json.loads(write.body) == {"book": str(book), "tags": ["a"], "since": None}
 
 
+def test_its_texts_are_what_postgresql_can_store():
+    write = make_call(name="b\udce9\0.csv", items=[{"mpn": "\ud800"}]).take(0)
+    assert json.loads(write.body.encode()) == {"name": "b?\ufffd.csv", "items": [{"mpn": "?"}]}
+
+
 def test_what_the_function_returns_is_the_answer():
     call = make_call()
     call.settle(call.take(0), Delivered([3]), 0)

@@ -1,10 +1,12 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
+from rowcast.config import Config
 from rowcast.state import Delivered, Refused, Unreachable, Write
-from rowcast.transport import read_answer, retry_after
+from rowcast.transport import Rest, read_answer, retry_after
 
 WRITE = Write("rows", "POST", "jobs", {}, "[]", "the job", 10.0)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,7 +73,7 @@ def test_a_web_page_where_json_was_asked_for_is_a_wrong_address():
         (None, None),
         ("3", 3.0),
         (" 0 ", 0.0),
-        ("86400", 60.0),
+        ("86400", 20.0),
         ("Thu, 01 Jan 2026 00:00:07 GMT", 7.0),
         ("Wed, 31 Dec 2025 00:00:00 GMT", 0.0),
         ("soon", None),
@@ -86,3 +88,12 @@ def test_retry_after_in_seconds_or_as_a_date(value, seconds):
 
 def test_a_busy_server_s_own_word_on_when_to_come_back_is_kept():
     assert answer(429, {"message": "slow down"}, **{"Retry-After": "2"}) == Unreachable("HTTP 429 slow down", 2.0)
+
+
+def test_what_cannot_be_sent_is_refused_and_ends_no_others():
+    rest = Rest(Config("http://127.0.0.1:1", "key"))
+    for write in (replace(WRITE, body="\ud800"), replace(WRITE, path="rpc/\0")):
+        outcome = rest.send(write)
+        assert isinstance(outcome, Refused)
+        assert "the job can't be sent: " in str(outcome.error)
+    rest.close()
