@@ -71,6 +71,7 @@ class Stage:
     best: float = 0.0  # the largest fraction told
     parent: "Stage | None" = None
     inner: list[Track] = field(default_factory=list)
+    open: int = 0  # tracks of a nested one
 
     def fraction(self) -> float:
         return 1.0 if self.over else _fraction(self.processed, self.total, self.inner)
@@ -178,6 +179,7 @@ class Pipeline:
         while isinstance(top, Track):
             top = top.around
         stage = self._stage(name or f"{top.name} items")
+        stage.open += 1
         if stage.parent is not None or not (stage.over or stage.began is not None):
             began = self._work(now) if stage.began is None else stage.began
             stage.parent, stage.weight, stage.began, stage.over = top, None, began, False
@@ -195,6 +197,7 @@ class Pipeline:
                 where.stage.processed += n
 
     def leave(self, track: Track) -> None:
+        track.stage.open -= track.open
         track.open = False
         if track in track.around.inner:
             track.around.inner.remove(track)
@@ -314,7 +317,7 @@ class Pipeline:
         return stage
 
     def _forget(self) -> None:
-        over = [stage for stage in self._stages.values() if stage.over]
+        over = [stage for stage in self._stages.values() if stage.over or (stage.parent is not None and not stage.open)]
         for stage in over[: max(0, len(self._stages) - MOST_STAGES)]:
             self._forgotten += stage.weight or 0.0
             del self._stages[stage.name]

@@ -336,7 +336,8 @@ class Pool(BasePool[Reporter]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            wait(list(self._futures))
+            while left := list(self._futures):  # one that is under way may submit another
+                wait(left)
         finally:
             self._threads.shutdown(wait=False)
             self._close()

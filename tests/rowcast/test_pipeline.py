@@ -177,6 +177,18 @@ def test_a_nested_track_is_a_part_of_the_item_around_it():
     assert told["duration_ms"] == 5000
 
 
+def test_nested_stages_are_bounded_too_but_for_those_under_way():
+    pipeline = make()
+    pipeline.begin("files", None, START)
+    open_ = pipeline.enter("open", 2, pipeline.current, START)
+    for number in range(MOST_STAGES * 2):
+        pipeline.leave(pipeline.enter(f"file {number}", 1, pipeline.current, START))
+    told = stages(pipeline, START)
+    assert len(told) == MOST_STAGES
+    assert {"files", "open", f"file {MOST_STAGES * 2 - 1}"} <= told.keys()
+    pipeline.leave(open_)
+
+
 def test_the_pool_s_workers_are_told_and_stay_to_be_seen_idle():
     pipeline = make()
     pipeline.begin("files", 2, START)

@@ -93,6 +93,22 @@ def test_threads_of_a_pool_have_the_context(connect):
         assert list(pool.map(lambda _: rowcast.current_job() is job, range(3), "asking")) == [True] * 3
 
 
+def test_a_thread_s_item_may_submit_another(connect):
+    done, gate = [], threading.Event()
+    with connect() as client, a_job(client) as job, job.pool(2) as pool:
+
+        def second():
+            gate.wait()
+            done.append("second")
+
+        def first():
+            pool.submit(second)
+            threading.Timer(0.05, gate.set).start()
+
+        pool.submit(first)
+    assert done == ["second"]
+
+
 async def test_a_pool_in_a_loop_s_body_is_a_part_of_its_item(connect):
     async def read(page):
         return page
