@@ -6,6 +6,7 @@ batch it was at; the next one goes on after the last that was written. Nothing i
 """
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -147,12 +148,14 @@ async def look_up(catalogue: Catalogue, part: Part) -> dict[str, object]:
     try:
         async with limit:
             facts = await catalogue.find(part)
+        told = _outcome("enriched", facts)
+        json.dumps(told, allow_nan=False)  # or one part would fail the whole batch
     except Exception as error:  # noqa: BLE001 - whatever a provider raises
         why = f"no answer within {LOOK_UP_SECONDS:g} s" if limit.expired() else error_text(error)
         return _outcome("failed", error=f"{catalogue.name} could not be asked: {why}")
     if facts is None:
         return _outcome("not_found", error=f"{catalogue.name} does not know this part.")
-    return _outcome("enriched", facts)
+    return told
 
 
 def _outcome(status: str, facts: Facts | None = None, error: str | None = None) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import Literal
 from uuid import UUID
 
 import rowcast
-from rowcast.rows import NAME_LIMIT, clean, error_text
+from rowcast.rows import NAME_LIMIT, error_text
 from workers import payload
 from workers.extraction import Candidate, Chunk, Extraction, chunk
 from workers.reading import SIZE_LIMIT, Document, Found, PassedOver, Unreadable, find, read
@@ -142,9 +142,9 @@ class _Run:
 
     async def all(self, job: rowcast.AsyncJob, to_read: Sequence[Found]) -> None:
         """Takes ``to_read`` through every stage, from behind the last file that an earlier attempt was done with."""
-        names = [clean(found.name) for found in to_read]
-        if job.checkpointed in names:
-            to_read = to_read[names.index(job.checkpointed) + 1 :]
+        places = [each.path.as_uri() for each in to_read]  # names may be equal
+        if job.checkpointed in places:
+            to_read = to_read[places.index(job.checkpointed) + 1 :]
         sources = [await job.source(_source_name(each.name), each.kind, uri=each.path.as_uri()) for each in to_read]
         unread = [_File(found.name, found, source) for found, source in zip(to_read, sources, strict=True)]
         job.plan({"parsing": 20, "chunking": 1, "extraction": 10, "proposing": 20})  # as measured on docs and manuals
@@ -186,7 +186,7 @@ class _Run:
         job.advance(len(found))
         job.count("entities_total", len(found))
         await file.source.completed()
-        job.checkpoint(file.name)
+        job.checkpoint(file.found.path.as_uri())
         self.tell(
             FileReport(
                 file.name, file.found.path, "ingested", source_id=file.source.id, encoding=document.encoding,

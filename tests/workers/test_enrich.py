@@ -163,17 +163,22 @@ async def test_a_provider_that_fails_fails_its_lines_and_never_the_bom(connect, 
                 raise OSError("no route to host")
             if part.mpn == "P3":
                 await asyncio.Event().wait()
+            if part.mpn == "P4":
+                return Facts(description="\0 \ud800")
+            if part.mpn == "P5":
+                return Facts(price=float("nan"))
             return await super().find(part)
 
     monkeypatch.setattr(module, "LOOK_UP_SECONDS", 0.05)
     async with connect() as client:
         state = await enrich(parts(12), project, Broken(), client=client)
-        assert (state["status"], state["enriched_items"], state["failed_items"]) == ("completed", 10, 2)
-    items = [{"id": n, "mpn": f"P{n}", "manufacturer": None} for n in (2, 3)]
+        assert (state["status"], state["enriched_items"], state["failed_items"]) == ("completed", 9, 3)
+    items = [{"id": n, "mpn": f"P{n}", "manufacturer": None} for n in (2, 3, 5)]
     results = await batch(connect, project, Broken(), items)
     assert [result["error_message"] for result in results] == [
         "the fake could not be asked: OSError: no route to host",
         "the fake could not be asked: no answer within 0.05 s",
+        "the fake could not be asked: ValueError: Out of range float values are not JSON compliant",
     ]
 
 

@@ -252,14 +252,19 @@ async def test_a_run_that_failed_is_tried_again_by_a_worker(
 async def test_another_attempt_goes_on_behind_the_last_file_that_was_done(
     environment, folder, queued, database_connection
 ):
-    job_id = queued({"paths": ["deep", "guide.md", "notes.txt"]})
+    (folder / "other").mkdir()
+    for name in ("guide.md", "notes.txt"):  # an earlier file's name
+        (folder / "other" / name).write_bytes((folder / name).read_bytes())
+    files = ["guide.md", "other/guide.md", "notes.txt", "other/notes.txt"]
+    job_id = queued({"paths": files})
+    done, last = ((folder / name).resolve().as_uri() for name in ("other/guide.md", "other/notes.txt"))
     sql = "update jobs set checkpoint = %s where id = %s"
-    database_connection.execute(sql, [json.dumps("guide.md"), job_id])
+    database_connection.execute(sql, [json.dumps(done), job_id])
     async with rowcast.connect() as client:
         report = await work(await claimed(client, job_id), folder)
-    assert [file.name for file in report.files] == ["notes.txt"]
+    assert [file.path for file in report.files] == [(folder / name).resolve() for name in files[2:]]
     sql = "select status, checkpoint from jobs where id = %s"
-    assert database_connection.execute(sql, [job_id]).fetchone() == {"status": "completed", "checkpoint": "notes.txt"}
+    assert database_connection.execute(sql, [job_id]).fetchone() == {"status": "completed", "checkpoint": last}
 
 
 @pytest.mark.parametrize(
