@@ -8,7 +8,7 @@ rows (or is ripe), and the newest behind it, which takes its place once that is 
 import json
 from concurrent.futures import Future
 
-from rowcast.rows import clean
+from rowcast.rows import storable
 
 LIMIT = 256 * 1024  # bytes, as the database reckons them
 
@@ -20,8 +20,11 @@ class Checkpoints:
         self._waiting: tuple[int, str] | None = None
         self._newest: tuple[int, str] | None = None
         self._written: Future[None] | None = None
+        self._barred = False
 
     def put(self, value: str, after: int) -> None:
+        if self._barred:
+            return
         if self._waiting is None:
             self._waiting = (after, value)
         else:
@@ -40,6 +43,14 @@ class Checkpoints:
         if self._waiting is None and self._written is not None:
             self._written.set_result(None)
             self._written = None
+
+    def bar(self, after: int, error: BaseException) -> None:
+        """The operation that made ``after`` was refused: none is written that says that it is done."""
+        self._barred = True
+        if self._newest is not None and self._newest[0] >= after:
+            self._newest = None
+        if self._waiting is not None and self._waiting[0] >= after:
+            self.close(error)
 
     def pending(self) -> bool:
         return self._waiting is not None
@@ -63,20 +74,9 @@ class Checkpoints:
 def encode(value: object) -> str:
     """``value`` as JSON. Raises TypeError when it is none, ValueError for NaN and for more than 256 KiB."""
     try:
-        text = json.dumps(_storable(value), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(storable(value), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"a checkpoint must be what JSON can say: {error}") from error
     if (size := len(text.encode())) > LIMIT:
         raise ValueError(f"a checkpoint may have {LIMIT:,} bytes as JSON, and this one has {size:,}")
     return text
-
-
-def _storable(value: object) -> object:
-    """``value`` with its texts as PostgreSQL can store them."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list | tuple):
-        return [_storable(each) for each in value]
-    if isinstance(value, dict):
-        return {_storable(key): _storable(each) for key, each in value.items()}
-    return value

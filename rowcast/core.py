@@ -17,7 +17,7 @@ from uuid import UUID
 
 from rowcast import rows
 from rowcast.calls import CallState
-from rowcast.errors import DeliveryError, JobCancelled, JobLost, NotRunningError, RowcastError
+from rowcast.errors import DeliveryError, JobCancelled, JobLost, NotRunningError, RowcastError, lost
 from rowcast.report import CURRENT, Reporter
 from rowcast.state import BATCH_BYTES, BATCH_ROWS, JobState, Operation
 from rowcast.writer import STOP_SECONDS, Writer
@@ -111,7 +111,8 @@ class BaseJob(Reporter):
         """It is the one that `rowcast.current_job` gives from now on, until `_finish`."""
         self._token = CURRENT.set(self)
         if self._writer.bars is not None:
-            self._writer.bars.add(str(self.row["title"]), self)
+            with suppress(OSError):  # a terminal that is gone ends no work
+                self._writer.bars.add(str(self.row["title"]), self)
 
     def _finish(self, error: BaseException | None) -> "tuple[Future[None], float]":
         """The end that ``error`` means, and how long to wait for it. Only an Exception is a failure: what is none (a
@@ -130,13 +131,14 @@ class BaseJob(Reporter):
         elif error is not None:
             status = "stopped" if self.claim is None else "queued"
             seconds = min(seconds, STOP_SECONDS)
-        if self._writer.bars is not None:
-            self._writer.bars.remove(self, status)
         with self._writer.lock:
             if error is not None:
                 self._fail_sources(rows.error_text(error))
             future = self._state.finish(status, told, self._writer.clock() + seconds)
             self._writer.wake()
+        if self._writer.bars is not None:
+            with suppress(OSError):
+                self._writer.bars.remove(self, status)
         return future, seconds
 
     def _fail_sources(self, why: str) -> None:
@@ -167,6 +169,8 @@ class BaseJob(Reporter):
             self._check_running()
             if (refusal := self._state.take_refusal()) is not None:
                 raise refusal
+            if self._state.lost:
+                raise lost(self.id)
             waiting = self._state.put(operation)
             self._writer.wake()
         return waiting
@@ -184,7 +188,12 @@ class BaseJob(Reporter):
             self._check_running()
             pipeline = self._state.hold(self._writer.clock())
         about = {"job_id": self.id, "claim": self.claim, "pipeline": pipeline}
-        call = CallState(function, {**about, **arguments}, random.random)
+        try:
+            call = CallState(function, {**about, **arguments}, random.random)
+        except BaseException:
+            with self._writer.lock:
+                self._state.release(self._writer.clock())
+            raise
         call.answer.add_done_callback(lambda _: self._state.release(self._writer.clock()))  # with the lock held
         self._writer.add(call)
         return call

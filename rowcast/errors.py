@@ -11,6 +11,8 @@ RowcastError                everything below; catch this to catch all of it
 Arguments that no retry could save (a confidence of 7) raise ValueError where they are given.
 """
 
+from uuid import UUID
+
 
 class RowcastError(Exception):
     """Base of every error this library raises on its own account."""
@@ -30,6 +32,10 @@ class JobCancelled(RowcastError):
 
 class JobLost(RowcastError):
     """A claimed job is this worker's no longer: it was silent for longer than its lease. Nothing it writes counts."""
+
+
+def lost(job_id: UUID) -> JobLost:
+    return JobLost(f"Job {job_id} is another worker's now, or queued for one")
 
 
 class RequestError(RowcastError):

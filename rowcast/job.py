@@ -8,7 +8,7 @@ from uuid import UUID
 
 from rowcast import rows
 from rowcast.core import BaseJob, BaseSource, Proposal, note_or_raise, say, wants_out
-from rowcast.errors import RowcastError
+from rowcast.errors import NotRunningError, RowcastError
 from rowcast.pool import Pool
 from rowcast.state import Operation
 from rowcast.writer import STOP_SECONDS
@@ -75,7 +75,13 @@ class Job(BaseJob):
     def call(self, function: str, **arguments: object) -> Any:
         """As the client's ``call``, with the job's id, claim and pipeline as further arguments: for a function of the
         database that writes the job's row itself. Until it has answered, no progress is written beside it."""
-        return self._calling(function, arguments).answer.result()
+        call = self._calling(function, arguments)
+        try:
+            return call.answer.result()
+        except BaseException as error:
+            if wants_out(error):  # or it would be sent again, and hold the job's progress back
+                self._writer.drop(call, NotRunningError("whoever waited for this call was interrupted"))
+            raise
 
     def propose(
         self, title: str, *, confidence: float, body: str | None = None, source_id: UUID | str | None = None

@@ -17,7 +17,7 @@ from operator import index
 from typing import Any, TypeVar
 
 from rowcast import checkpoint, rows
-from rowcast.errors import JobCancelled, JobLost, NotRunningError
+from rowcast.errors import JobCancelled, NotRunningError, lost
 from rowcast.pipeline import Level, Stage, Track, Worker
 from rowcast.state import JobState
 from rowcast.writer import Writer
@@ -76,7 +76,7 @@ class Reporter:
         do so before each item."""
         self._check_running()
         if self._state.lost:
-            raise JobLost(f"Job {self._state.job_id} is another worker's now, or queued for one")
+            raise lost(self._state.job_id)
         if self.cancelled:
             how = "asked to stop" if self._state.ended_as is None else f"ended by somebody: {self._state.ended_as}"
             raise JobCancelled(f"Job {self._state.job_id} was {how}")

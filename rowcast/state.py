@@ -29,7 +29,7 @@ from uuid import UUID
 
 from rowcast import rows
 from rowcast.checkpoint import Checkpoints
-from rowcast.errors import RequestError
+from rowcast.errors import RequestError, lost
 from rowcast.pipeline import Pipeline
 
 BATCH_ROWS, BATCH_BYTES = 100, 512 * 1024  # of one insert
@@ -203,6 +203,8 @@ class JobState:
 
     def finish(self, status: rows.JobStatus, error_message: str | None, deadline: float) -> "Future[None]":
         """Asks for the job's end to be written, by ``deadline`` (in the clock of `take`)."""
+        if self.end is not None:
+            return self.end.done  # at the interpreter's end a generator's block may be left once more
         self._pause_until = 0.0  # somebody waits now
         if self.claim is not None and self._told:
             self.changed = True  # its end is a function's, which does not know how the pipeline ends
@@ -373,7 +375,9 @@ class JobState:
             count = columns["progress_current"] if columns["progress_total"] is None else columns["progress_total"]
             more |= {"progress_stage": rows.COMPLETE, "progress_current": count, "progress_total": count}
         body = self._progress(now, status, **more)
-        return Write("end", "PATCH", "jobs", self._row, body, f"the job's end ({status})", patience)
+        # A claim's numbers begin above all that were given before: what another worker has claimed is not ended.
+        params = {**self._row, "progress_number": f"lt.{self._number + 1}"}
+        return Write("end", "PATCH", "jobs", params, body, f"the job's end ({status})", patience)
 
     def _claimed(self) -> dict[str, str]:
         return {} if self.claim is None else {"claim": str(self.claim)}
@@ -406,6 +410,7 @@ class JobState:
                     operation.done.set_exception(error)
                 else:
                     self.refusal = self.refusal or error
+                    self.checkpoints.bar(self._written, error)
                 if not self.started:
                     self.close(error)
             case "end":
@@ -469,6 +474,10 @@ class JobState:
         self.cancel_requested = cancel_requested
         self.lost = status == "lost"
         self.ended_as = str(status) if status in ENDED else None
+        while self.lost and self.queue:  # the rows are the next worker's to write
+            operation = self._shift()
+            if operation.done is not None:
+                operation.done.set_exception(lost(self.job_id))
         if self._over():
             self.checkpoints.close(RequestError(f"the job's checkpoint could not be written: the job is {status}"))
         if status != "paused" or cancel_requested:

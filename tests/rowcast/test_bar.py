@@ -63,3 +63,16 @@ def test_without_rich_it_says_what_to_install(connect, monkeypatch):
 )
 def test_how_long_is_left(milliseconds, said):
     assert duration(milliseconds) == said
+
+
+def test_a_terminal_that_is_gone_ends_no_job(connect, server):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise OSError(5, "Input/output error")
+
+    with connect() as client:
+        client._writer.bars = Bars(Console(file=Gone(), width=120))
+        client._writer.bars._console._force_terminal = True
+        with client.job(PROJECT, kind="test", title="T") as job:
+            pass
+    assert server.row("jobs", job.id)["status"] == "completed"

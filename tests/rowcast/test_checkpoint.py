@@ -40,6 +40,22 @@ def test_a_newer_one_that_is_ripe_takes_the_older_one_s_place():
     assert checkpoints.pending()
 
 
+def test_none_says_that_what_was_refused_is_done():
+    checkpoints = Checkpoints()
+    checkpoints.put("before", after=1)
+    checkpoints.put("behind", after=2)
+    checkpoints.bar(2, RuntimeError("refused"))
+    checkpoints.put("later", after=3)
+    assert checkpoints.ripe(written=3) == "before"
+    checkpoints.settled("before")
+    assert checkpoints.ripe(written=3) is None
+    alone = Checkpoints()
+    alone.put("behind", after=1)
+    done = alone.written()
+    alone.bar(1, RuntimeError("refused"))
+    assert str(done.exception()) == "refused"
+
+
 def test_whoever_waits_hears_that_it_is_given_up():
     checkpoints = Checkpoints()
     checkpoints.put("1", after=0)

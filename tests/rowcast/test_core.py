@@ -1,8 +1,12 @@
+import time
+
 import pytest
 
 from rowcast.core import note_or_raise
-from rowcast.errors import DeliveryError
+from rowcast.errors import DeliveryError, JobLost
 from rowcast.report import total_of
+
+PROJECT = "b1c7c8ab-5c0a-4a1e-9d3e-000000000001"
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,23 @@ def test_trouble_never_masks_an_error_under_way():
     assert "DeliveryError: late" in error.__notes__[0]
     with pytest.raises(DeliveryError):
         note_or_raise(None, trouble)
+
+
+def test_a_call_whose_arguments_cannot_be_sent_holds_no_progress_back(server, connect):
+    with connect() as client, client.job(PROJECT, kind="test", title="T") as job:
+        with pytest.raises(ValueError, match="Out of range"):
+            job.call("f", price=float("nan"))
+        job.stage("reading", 3)
+        job.advance(2)
+        while server.row("jobs", job.id).get("progress_current") != 2:
+            time.sleep(0.01)
+
+
+def test_a_lost_job_takes_no_rows(connect):
+    with connect() as client, client.job(PROJECT, kind="test", title="T") as job:
+        with job._writer.lock:
+            job._state._heard("lost", False, 0.0)
+        with pytest.raises(JobLost):
+            job.propose("T", confidence=0.5)
+        with job._writer.lock:
+            job._state._heard("running", False, 0.0)

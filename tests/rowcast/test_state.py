@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rowcast.errors import RequestError
+from rowcast.errors import JobLost, RequestError
 from rowcast.state import BATCH_ROWS, QUEUE_ROWS, Delivered, JobState, Operation, Refused, Unreachable
 
 REFUSED = Refused(RequestError("no", status=409))
@@ -537,3 +537,37 @@ def test_a_claim_that_is_lost_is_heard_of_with_the_next_heartbeat():
     job = make_state(claim=uuid4())
     job.settle(job.take(0), Delivered({"status": "lost", "cancel_requested": False}), 0)
     assert job.lost
+
+
+def test_a_job_that_is_lost_writes_no_more_rows():
+    job = make_state(claim=uuid4())
+    operation = proposal()
+    done = operation.wait()
+    job.put(operation)
+    job.settle(job.take(0), Delivered({"status": "lost", "cancel_requested": False}), 0)
+    assert isinstance(done.exception(), JobLost)
+    assert (list(job.queue), job.rows, job.bytes) == ([], 0, 0)
+
+
+def test_its_maker_does_not_end_a_job_that_another_worker_has_claimed():
+    job = started_state()
+    advance(job)
+    deliver(job, 0)
+    job.finish("completed", None, 30)
+    end = job.take(1)
+    assert (end.kind, end.params["progress_number"]) == ("end", "lt.2")
+
+
+def test_a_refused_row_that_nobody_waited_for_takes_the_checkpoints_behind_it_along():
+    job = started_state()
+    job.put(proposal())
+    job.checkpoint("1")
+    job.settle(job.take(0), REFUSED, 0)
+    job.finish("completed", None, 30)
+    assert "checkpoint" not in job.take(1).body
+
+
+def test_a_job_that_is_ended_twice_ends_once():
+    job = started_state()
+    assert job.finish("stopped", "first", 30) is job.finish("failed", "second", 30)
+    assert job.end.status == "stopped"
