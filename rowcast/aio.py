@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 class AsyncJob(AsyncWaiting, BaseJob):
     """One job, as ``async with client.job(...) as job``; otherwise as :class:`rowcast.Job`. A cancelled task ends it
-    `stopped`."""
+    `stopped`; a CancelledError of something that it waited for, `failed`."""
 
     async def __aenter__(self) -> Self:
         begun = self._begin()
@@ -41,7 +41,10 @@ class AsyncJob(AsyncWaiting, BaseJob):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._await_end(*self._finish(error), error)
+        if isinstance(error, asyncio.CancelledError) and not is_cancelled():
+            await self._await_end(*self._finish(RuntimeError("what it waited for was cancelled")), error)
+        else:
+            await self._await_end(*self._finish(error), error)
 
     async def _await_end(self, ended: "Future[None]", seconds: float, error: BaseException | None) -> None:
         if isinstance(error, GeneratorExit):
@@ -174,6 +177,12 @@ class AsyncSource(BaseSource):
             await self.completed()
         else:
             await self.failed(rows.error_text(error))
+
+
+def is_cancelled() -> bool:
+    """Whether the current task is asked to end; a CancelledError may come from what it waits for, too."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def _wait(future: "Future[None] | None") -> None:

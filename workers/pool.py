@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import rowcast
+from rowcast.aio import is_cancelled
 from rowcast.rows import error_text
 
 POLL_SECONDS = 1.0
@@ -109,8 +110,10 @@ class _Pool:
         try:
             await self._handlers[str(job.row["kind"])](self._client, job)
         except asyncio.CancelledError:
-            self._on_end(Ended(job, "given back"))
-            raise
+            if is_cancelled():
+                self._on_end(Ended(job, "given back"))
+                raise
+            self._on_end(Ended(job, "failed", "what it waited for was cancelled"))
         except rowcast.JobCancelled:
             self._on_end(Ended(job, "cancelled"))
         except rowcast.JobLost:

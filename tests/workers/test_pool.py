@@ -39,6 +39,9 @@ class Bench:
             self.most_at_once = max(self.most_at_once, self.at_once)
             try:
                 await self.gate.wait()
+                if job.row["title"] == "waits for what is cancelled":
+                    asyncio.get_running_loop().call_soon((other := asyncio.Future()).cancel)
+                    await other
                 if job.row["title"] == "broken":
                     raise KeyError("oops")
                 while job.row["title"] in ("cancelled", "lost") and not (job.cancelled or job.lost):
@@ -98,6 +101,16 @@ async def test_a_job_that_fails_fails_alone(bench, client):
         await bench.until(lambda: len(bench.ended) == 2)
     assert bench.ended == [("broken", "failed", "KeyError: 'oops'"), ("fine", "done", None)]
     assert bench.row(broken) == ("failed", 1, "KeyError: 'oops'")
+    assert bench.row(fine) == ("completed", 1, None)
+
+
+async def test_what_is_cancelled_beside_it_fails_a_job_and_ends_no_worker(bench, client):
+    waits, fine = bench.queue("waits for what is cancelled"), bench.queue("fine")
+    async with bench.serving(client):
+        await bench.until(lambda: len(bench.ended) == 2)
+    why = "what it waited for was cancelled"
+    assert bench.ended == [("waits for what is cancelled", "failed", why), ("fine", "done", None)]
+    assert bench.row(waits) == ("failed", 1, f"RuntimeError: {why}")
     assert bench.row(fine) == ("completed", 1, None)
 
 
