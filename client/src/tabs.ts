@@ -117,11 +117,11 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
     this.#resign()
   }
 
-  /** Who shares: tabs of one user, with one feed of one service. */
+  /** Who shares: tabs of one user, with one feed of one service. One that is signed out may become anybody's. */
   async #group(): Promise<string> {
     const { feed, options } = this.with_
     const token = await Promise.resolve({ fresh: false }).then(options.getToken).catch(() => null)
-    return `rowcast ${VERSION} ${options.url} ${feed.name} ${subjectOf(token)}`
+    return `rowcast ${VERSION} ${options.url} ${feed.name} ${token ? subjectOf(token) : this.#id}`
   }
 
   /** Somebody else may have signed in: then the tab joins others. */
@@ -276,12 +276,12 @@ class Shared<Data, Event extends FeedEvent> implements Source, Told<Event> {
 }
 
 /** Whose token it is; a token that is no JWT speaks for itself. */
-function subjectOf(token: string | null): string {
+function subjectOf(token: string): string {
   try {
-    const claims = JSON.parse(atob((token?.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))) as { sub: string }
+    const claims = JSON.parse(atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))) as { sub: string }
     return claims.sub
   } catch {
-    return token ?? ''
+    return token
   }
 }
 

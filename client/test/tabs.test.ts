@@ -249,6 +249,16 @@ describe('a tab', () => {
     connection.close()
   })
 
+  it('which nobody has signed in to shares with none: each may become another user\'s', async () => {
+    await happens('ann\'s')
+    world.answer = (request) => (request.token === jwt('ann') ? service.answer(request) : problem(404, 'not_found'))
+    const tokens: (string | null)[] = [null, null]
+    const [ann, bob] = [await open(() => tokens[0] as string), await open(() => tokens[1] as string)]
+    tokens.splice(0, 2, jwt('ann'), jwt('bob'))
+    await world.advance(60_000)
+    expect([titles(ann), titles(bob)]).toEqual([['ann\'s'], []])
+  })
+
   it('in which another user signs in forgets what the former saw', async () => {
     let token = jwt('ann')
     const page = await open(() => token)
