@@ -20,10 +20,10 @@ class Checkpoints:
         self._waiting: tuple[int, str] | None = None
         self._newest: tuple[int, str] | None = None
         self._written: Future[None] | None = None
-        self._barred = False
+        self.barred = False  # until somebody is told what was refused
 
     def put(self, value: str, after: int) -> None:
-        if self._barred:
+        if self.barred:
             return
         if self._waiting is None:
             self._waiting = (after, value)
@@ -46,7 +46,7 @@ class Checkpoints:
 
     def bar(self, after: int, error: BaseException) -> None:
         """The operation that made ``after`` was refused: none is written that says that it is done."""
-        self._barred = True
+        self.barred = True
         if self._newest is not None and self._newest[0] >= after:
             self._newest = None
         if self._waiting is not None and self._waiting[0] >= after:

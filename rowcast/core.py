@@ -192,6 +192,7 @@ class BaseJob(Reporter):
             call = CallState(function, {**about, **arguments}, random.random)
         except BaseException:
             with self._writer.lock:
+                self._state.changed = True  # what the call was to carry
                 self._state.release(self._writer.clock())
             raise
         call.answer.add_done_callback(lambda _: self._state.release(self._writer.clock()))  # with the lock held

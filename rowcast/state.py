@@ -221,6 +221,7 @@ class JobState:
 
     def take_refusal(self) -> RequestError | None:
         refusal, self.refusal = self.refusal, None
+        self.checkpoints.barred = False  # whoever goes on now knows what is missing
         return refusal
 
     def unwritten(self) -> tuple[str, ...]:

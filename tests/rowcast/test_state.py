@@ -567,6 +567,16 @@ def test_a_refused_row_that_nobody_waited_for_takes_the_checkpoints_behind_it_al
     assert "checkpoint" not in job.take(1).body
 
 
+def test_whoever_is_told_of_it_and_goes_on_leaves_checkpoints_again():
+    job = started_state()
+    job.put(proposal())
+    job.settle(job.take(0), REFUSED, 0)
+    job.checkpoint("1")
+    assert job.take_refusal() is REFUSED.error
+    job.checkpoint("2")
+    assert json.loads(job.take(1).body)["checkpoint"] == 2
+
+
 def test_a_job_that_is_ended_twice_ends_once():
     job = started_state()
     assert job.finish("stopped", "first", 30) is job.finish("failed", "second", 30)
