@@ -208,7 +208,9 @@ async def test_who_comes_right_behind_shares_it_and_the_next_ask_for_more_alone(
 
 async def test_its_rest_is_not_taken_from_a_reading_that_ends_where_it_does(bench: Bench, crowded: Topic) -> None:
     """It would seem that the database is behind what was told, and pages were reset."""
+    crowded.ring._max_items = 1
     assert await bench.history(crowded, 102) == [103, 104]
+    assert crowded.past._kept is not None
     gate = bench.log.gate = asyncio.Event()
     longer = asyncio.ensure_future(bench.history(crowded, 101))
     await until(lambda: bench.log.calls[-1] == "since 101")
